@@ -1,0 +1,101 @@
+"""Command-line types and the one way our scripts start and end."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from dnnlib.errors import UserError
+from dnnlib.logs import setup_logging
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+# --beta_start and --beta-start are the same option.
+CONTEXT = {
+    "help_option_names": ["-h", "--help"],
+    "token_normalize_func": lambda token: token.replace("_", "-"),
+    "max_content_width": 100,
+}
+
+
+def run(command: click.Command, args: Sequence[str] | None = None) -> NoReturn:
+    """Run a script's command and exit: 0 done, 1 failed, 2 usage, 130 interrupted.
+
+    A `UserError` or a wrong option gives one line on stderr, without a traceback.
+    """
+    setup_logging()
+    try:
+        status = command.main(args=args, standalone_mode=False)
+    except UserError as error:
+        _fail(str(error))
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted", EXIT_INTERRUPTED)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, status: int = EXIT_USAGE) -> NoReturn:
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    sys.exit(status)
+
+
+class SeedList(click.ParamType[list[int]]):
+    """Comma-separated seeds and ranges: '0-35,77' is 0 to 35 inclusive, and 77."""
+
+    name = "seeds"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[int]:
+        if isinstance(value, list):
+            return value
+        seeds: list[int] = []
+        for part in str(value).split(","):
+            match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+            if match is None:
+                self.fail(f"takes numbers and ranges like 0-35,77, found {value!r}", param, ctx)
+            first, last = int(match[1]), int(match[2] or match[1])
+            if last < first:
+                self.fail(f"has a range that runs backwards: {part.strip()!r}", param, ctx)
+            if last >= 2**32 or last - first >= 10**7:
+                self.fail(f"takes seeds below 2^32 and at most 10^7 of them: {part!r}", param, ctx)
+            seeds.extend(range(first, last + 1))
+        return seeds
+
+
+class NameList(click.ParamType[list[str]]):
+    """Comma-separated names: 'dog,cat'. An empty name is refused."""
+
+    name = "names"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[str]:
+        if isinstance(value, list):
+            return value
+        names = [part.strip() for part in str(value).split(",")]
+        if not all(names):
+            self.fail(f"takes names separated by commas, found {value!r}", param, ctx)
+        return names
+
+
+class Size(click.ParamType[tuple[int, int]]):
+    """A picture size: '256' is 256x256, '320x256' is width 320 and height 256."""
+
+    name = "size"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Return (width, height) in pixels."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", str(value).strip())
+        if match is None or "0" in match.groups():
+            self.fail(f"takes 256 or 320x256 (width x height), found {value!r}", param, ctx)
+        return int(match[1]), int(match[2] or match[1])

@@ -1,0 +1,51 @@
+"""Checked downloads into the cache."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from urllib.parse import urlparse
+
+import requests
+
+from dnnlib.errors import UserError
+from dnnlib.files import atomic_path, cache_dir
+from dnnlib.logs import Progress
+
+
+def is_url(source: str) -> bool:
+    """Whether `source` is an http or https address."""
+    return urlparse(source).scheme in {"http", "https"}
+
+
+def fetch(url: str, sha256: str | None = None) -> Path:
+    """Path of `url`'s content in the cache, downloaded first where it is not there.
+
+    With `sha256` (hexadecimal) the content must have that digest. Raises `UserError` when the
+    download fails or the digest differs; nothing partial stays behind.
+    """
+    key = hashlib.sha256(url.encode()).hexdigest()[:16]
+    target = cache_dir() / "downloads" / f"{key}-{Path(urlparse(url).path).name or 'file'}"
+    if target.is_file():
+        return target
+    digest = hashlib.sha256()
+    try:
+        with requests.get(url, stream=True, timeout=30) as reply, atomic_path(target) as temporary:
+            reply.raise_for_status()
+            size = int(reply.headers.get("Content-Length", 0))
+            with temporary.open("wb") as file, Progress(target.name, size or None, "B") as bar:
+                for chunk in reply.iter_content(1 << 20):
+                    file.write(chunk)
+                    digest.update(chunk)
+                    bar.update(len(chunk))
+            if sha256 is not None and digest.hexdigest() != sha256:
+                raise UserError(
+                    f"{url}: expected SHA-256 {sha256}, got {digest.hexdigest()}; the file is not "
+                    "what it should be, fetch it by hand"
+                )
+    except requests.RequestException as error:
+        raise UserError(
+            f"{url}: download failed ({type(error).__name__}); check the address and the network, "
+            "or give a local file"
+        ) from error
+    return target
