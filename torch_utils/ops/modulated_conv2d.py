@@ -1,0 +1,89 @@
+"""Style-modulated convolution (StyleGAN2, section 2.2)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from torch_utils.ops.conv2d_resample import conv2d_resample
+from torch_utils.ops.upfirdn2d import Padding
+
+
+def modulated_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    noise: Tensor | None = None,
+    up: int = 1,
+    down: int = 1,
+    padding: Padding = 0,
+    resample_filter: Tensor | None = None,
+    demodulate: bool = True,
+    flip_weight: bool = True,
+    fused_modconv: bool = True,
+) -> Tensor:
+    """Convolve each image with weights scaled by its own style, then normalised.
+
+    Args:
+        x: `[N, C_in, H, W]`.
+        weight: `[C_out, C_in, k, k]`.
+        styles: scale of each input channel, `[N, C_in]`.
+        noise: added to the result, broadcastable to it; None for none.
+        up, down, padding, resample_filter, flip_weight: see `conv2d_resample`.
+        demodulate: bring each output channel back to unit variance (eq. 3).
+        fused_modconv: True scales the weights (one grouped convolution), False scales the
+            activations around a shared convolution. Both give the same numbers.
+
+    Returns `[N, C_out, H', W']`.
+    """
+    demodulation = _demodulation(weight, styles) if demodulate else None
+    if fused_modconv:
+        x = _scaled_weights(
+            x, weight, styles, demodulation, up, down, padding, resample_filter, flip_weight
+        )
+    else:
+        x = conv2d_resample(
+            x * styles[:, :, None, None].to(x.dtype),
+            weight.to(x.dtype),
+            f=resample_filter,
+            up=up,
+            down=down,
+            padding=padding,
+            flip_weight=flip_weight,
+        )
+        if demodulation is not None:
+            x = x * demodulation[:, :, None, None].to(x.dtype)
+    return x if noise is None else x + noise.to(x.dtype)
+
+
+def _demodulation(weight: Tensor, styles: Tensor) -> Tensor:
+    """1 / σ of each output channel, `[N, C_out]`; σ² sums (style · weight)² over inputs, taps."""
+    energy = weight.square().sum(dim=[2, 3])
+    return (styles.square() @ energy.T + 1e-8).rsqrt()
+
+
+def _scaled_weights(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    demodulation: Tensor | None,
+    up: int,
+    down: int,
+    padding: Padding,
+    resample_filter: Tensor | None,
+    flip_weight: bool,
+) -> Tensor:
+    batch = x.shape[0]
+    w = weight[None] * styles[:, None, :, None, None]
+    if demodulation is not None:
+        w = w * demodulation[:, :, None, None, None]
+    x = conv2d_resample(
+        x.reshape(1, -1, *x.shape[2:]),  # images side by side as groups
+        w.reshape(-1, *w.shape[2:]).to(x.dtype),
+        f=resample_filter,
+        up=up,
+        down=down,
+        padding=padding,
+        groups=batch,
+        flip_weight=flip_weight,
+    )
+    return x.reshape(batch, -1, *x.shape[2:])

@@ -1,0 +1,130 @@
+"""Layers with equalised learning rate (Karras 2018, section 4.1): weights are drawn from N(0, 1)
+and scaled at run time by 1 / sqrt(fan_in)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from torch_utils.ops.bias_act import ACTIVATIONS, ActivationName, bias_act
+from torch_utils.ops.conv2d_resample import conv2d_resample
+from torch_utils.ops.upfirdn2d import setup_filter
+
+RESAMPLE_TAPS = (1, 3, 3, 1)
+
+
+def normalize_2nd_moment(x: Tensor) -> Tensor:
+    """Scale each row of `[N, F]` to unit mean square."""
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+
+
+class FullyConnectedLayer(nn.Module):
+    """`[N, in_features]` → `[N, out_features]`; weight and bias learn `lr_multiplier` as fast."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        activation: ActivationName = "linear",
+        lr_multiplier: float = 1.0,
+        bias_init: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.activation: ActivationName = activation
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full([out_features], float(bias_init)))
+        self.weight_gain = lr_multiplier / math.sqrt(in_features)
+        self.bias_gain = lr_multiplier
+
+    def forward(self, x: Tensor) -> Tensor:
+        w = self.weight.to(x.dtype) * self.weight_gain
+        b = self.bias.to(x.dtype)
+        b = b if self.bias_gain == 1 else b * self.bias_gain
+        if self.activation == "linear":
+            return torch.addmm(b, x, w.T)
+        return bias_act(x @ w.T, b, act=self.activation)
+
+
+class Conv2dLayer(nn.Module):
+    """Convolution with optional antialiased resampling, bias, activation, gain and clamp."""
+
+    resample_filter: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        bias: bool = True,
+        activation: ActivationName = "linear",
+        up: int = 1,
+        down: int = 1,
+        conv_clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.activation: ActivationName = activation
+        self.up, self.down = up, down
+        self.conv_clamp = conv_clamp
+        self.padding = kernel_size // 2
+        self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
+        self.act_gain = ACTIVATIONS[activation].gain
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
+
+    def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
+        """`[N, in_channels, H, W]` → `[N, out_channels, H * up / down, W * up / down]`."""
+        w = self.weight.to(x.dtype) * self.weight_gain
+        # Transposed convolution wants the flipped kernel, see conv2d_resample.
+        x = conv2d_resample(
+            x,
+            w,
+            self.resample_filter,
+            up=self.up,
+            down=self.down,
+            padding=self.padding,
+            flip_weight=self.up == 1,
+        )
+        return bias_act(
+            x,
+            None if self.bias is None else self.bias.to(x.dtype),
+            act=self.activation,
+            gain=self.act_gain * gain,
+            clamp=None if self.conv_clamp is None else self.conv_clamp * gain,
+        )
+
+
+class MinibatchStdLayer(nn.Module):
+    """Append the standard deviation within small groups of images as feature maps.
+
+    Shows the critic how alike the images of a group are (Karras 2018, section 3).
+    """
+
+    def __init__(self, group_size: int, num_channels: int = 1) -> None:
+        super().__init__()
+        self.group_size, self.num_channels = group_size, num_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[N, C, H, W]` → `[N, C + num_channels, H, W]`; a group is every (N / groups)-th image.
+
+        Raises `ValueError` when the group size does not divide N.
+        """
+        n, c, h, w = x.shape
+        group = min(self.group_size, n)
+        if n % group:
+            raise ValueError(f"minibatch standard deviation: group size {group} must divide {n}")
+        grouped = x.reshape(group, -1, self.num_channels, c // self.num_channels, h, w)
+        deviation = (grouped.var(dim=0, correction=0) + 1e-8).sqrt()
+        statistic = deviation.mean(dim=[2, 3, 4])  # [N / group, num_channels]
+        maps = statistic.repeat(group, 1)[:, :, None, None].expand(-1, -1, h, w)
+        return torch.cat([x, maps.to(x.dtype)], dim=1)
+
+
+def one_hot(labels: Tensor, num_classes: int) -> Tensor:
+    """int64 `[N]` → float32 `[N, num_classes]`; without classes `[N, 0]`."""
+    if num_classes == 0:
+        return torch.zeros(len(labels), 0, device=labels.device)
+    return F.one_hot(labels, num_classes).float()
