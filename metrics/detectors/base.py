@@ -1,0 +1,65 @@
+"""What a detector is: pictures in, one feature vector a picture out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch.nn import functional as F
+
+from dnnlib.errors import UserError
+
+
+class Detector(Protocol):
+    """A frozen feature extractor together with its own preprocessing.
+
+    Scores are comparable only where `name`, `digest` and `resize` are all equal.
+    """
+
+    @property
+    def name(self) -> str:
+        """What users call it, e.g. 'efficientnet-lite0'."""
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal SHA-256 of the weights."""
+
+    @property
+    def resize(self) -> str:
+        """How pictures reach the input size, e.g. 'bicubic-antialias-224'."""
+
+    @property
+    def num_features(self) -> int:
+        """Length F of a feature vector."""
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Features, float32 `[N, F]` on the detector's device, of uint8 `[N, C, H, W]`, C 1 or 3.
+
+        `images` may lie on any device. Raises `UserError` for another number of channels.
+        """
+
+
+def as_rgb(images: torch.Tensor) -> torch.Tensor:
+    """`images` `[N, 1 or 3, H, W]` with three channels: gray is repeated.
+
+    Raises `UserError` for another number of channels: leaving out an alpha channel silently would
+    score something else than what was generated.
+    """
+    channels = images.shape[1]
+    if channels not in {1, 3}:
+        raise UserError(
+            f"metrics: detectors see gray or RGB images, found {channels} channels; "
+            "convert the data set to 1 or 3 channels, or train without --metrics"
+        )
+    return images.expand(-1, 3, -1, -1)
+
+
+def resize_bicubic(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Float `images` `[N, C, H, W]` in 0..255 as `[N, C, size, size]`, clamped to 0..255.
+
+    Bicubic with an antialiasing filter where it shrinks, as Parmar et al. recommend (arXiv
+    2104.11222, section 3); the aspect ratio is not kept, so that every pixel counts.
+    """
+    if images.shape[2:] != (size, size):
+        images = F.interpolate(images, (size, size), mode="bicubic", antialias=True)
+    return images.clamp(0, 255)

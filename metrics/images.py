@@ -1,0 +1,49 @@
+"""Where pictures come from, as far as metrics need to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+
+class RealImages(Protocol):
+    """A data set."""
+
+    @property
+    def digest(self) -> str:
+        """Names the pictures: equal digests, equal features."""
+
+    @property
+    def num_images(self) -> int:
+        """How many there are, mirrored copies included."""
+
+    @property
+    def mirror(self) -> bool:
+        """Whether each picture is also there mirrored left to right."""
+
+    def batches(self, indices: Sequence[int], batch_size: int) -> Iterator[torch.Tensor]:
+        """The pictures `indices` (each below `num_images`) in that order, uint8 `[n, C, H, W]`."""
+
+
+class FakeImages(Protocol):
+    """A generator, or a folder of what one has made."""
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Provenance that JSON can hold: network digest, truncation, seed, ..."""
+
+    def batches(self, count: int, batch_size: int) -> Iterator[torch.Tensor]:
+        """`count` pictures, uint8 `[n, C, H, W]`; fewer only where there are no more."""
+
+
+def fair_sample(num_images: int, count: int) -> list[int]:
+    """`count` different indices below `num_images` in a fixed random order.
+
+    Any first n of them are a fair sample too, where the data set itself is sorted by class.
+    """
+    assert count <= num_images
+    indices: list[int] = np.random.default_rng(0).permutation(num_images)[:count].tolist()
+    return indices

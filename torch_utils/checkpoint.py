@@ -1,0 +1,78 @@
+"""Files of tensors that load without running code and are never half-written."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dnnlib import UserError
+from dnnlib.files import atomic_path
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write named tensors and string metadata as safetensors, atomically."""
+    on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(on_cpu, temporary, dict(metadata))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors (CPU) and metadata of a safetensors file.
+
+    Raises `UserError` when there is no such file, or it is truncated or of another kind.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write nested dicts of tensors and plain values, atomically; the one before is kept.
+
+    The previous file becomes `path` with `.previous` behind its name, so that whatever happens
+    there is a whole one.
+    """
+    with atomic_path(path) as temporary:
+        torch.save(dict(state), temporary)
+        if path.exists():
+            path.replace(previous_state_path(path))
+
+
+def previous_state_path(path: Path) -> Path:
+    """Where `save_state` keeps the state before the newest."""
+    return path.with_name(path.name + ".previous")
+
+
+def load_state(path: Path, device: torch.device) -> dict[str, Any]:
+    """What `save_state` wrote; only tensors and plain values are unpickled (`weights_only`).
+
+    Falls back to the previous file where the newest is missing, as after a crash between two
+    renames. Raises `UserError` when neither can be read.
+    """
+    for candidate in (path, previous_state_path(path)):
+        if candidate.is_file():
+            try:
+                state: dict[str, Any] = torch.load(
+                    candidate, map_location=device, weights_only=True
+                )
+                return state
+            except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+                reason = str(error).splitlines()[0]
+                raise UserError(
+                    f"{candidate}: not a readable training state ({reason}); start from a network "
+                    "snapshot with --resume NETWORK"
+                ) from None
+    raise UserError(f"{path}: no such file; the run has no training state to resume from")

@@ -1,0 +1,96 @@
+"""What is computed: one frozen object that says all there is to know about a training run."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from dnnlib import Config
+from training.data.dataset import DataConfig
+from training.diffusion import DiffusionConfig
+from training.networks.classifier import ClassifierConfig
+from training.networks.discriminator import DiscriminatorConfig
+from training.networks.generator import GeneratorConfig
+from training.schedules import AdaptiveConfig, RampConfig
+
+
+class DataFacts(Config):
+    """What the networks need to know of a data set, and what tells it from others."""
+
+    width: int
+    height: int
+    num_channels: int
+    num_classes: int  # 0: trained without classes
+    class_names: tuple[str, ...]
+    num_images: int
+    digest: str
+
+
+class LossConfig(Config):
+    """Weights of the objectives (DuDGAN section 3.3) and of their regularisers."""
+
+    lambda_g: float = Field(0.95, ge=0, le=1)  # adversarial share of G's loss, the rest contrastive
+    lambda_c: float = Field(0.95, ge=0, le=1)  # contrastive share of C's loss, the rest labels
+    temperature: float = Field(0.07, gt=0)
+    r1_gamma: float = Field(1.0, ge=0)
+    r1_interval: int = Field(16, ge=1)
+    pl_weight: float = Field(2.0, ge=0)  # path length; 0 leaves it out
+    pl_decay: float = Field(0.01, gt=0, le=1)
+    pl_interval: int = Field(4, ge=1)
+    style_mixing: float = Field(0.9, ge=0, le=1)  # probability that an image has two latents
+
+
+class OptimizerConfig(Config):
+    """Adam for G and D, AdamW for C."""
+
+    lr_g: float = Field(0.0025, gt=0)
+    lr_d: float = Field(0.0025, gt=0)
+    lr_c: float = Field(0.00025, gt=0)
+    betas: tuple[float, float] = (0.0, 0.99)
+    betas_c: tuple[float, float] = (0.9, 0.99)
+    weight_decay_c: float = Field(0.01, ge=0)
+
+
+class RunConfig(Config):
+    """How a run is carried out; these may change when it is resumed."""
+
+    total_kimg: float = Field(25000.0, gt=0)
+    kimg_per_tick: float = Field(4.0, gt=0)
+    snapshot_ticks: int = Field(50, ge=1)
+    metrics: tuple[str, ...] = ()
+    workers: int = Field(2, ge=0)
+
+
+class TrainingConfig(Config):
+    """A whole training run."""
+
+    preset: str
+    data: DataConfig
+    facts: DataFacts
+    generator: GeneratorConfig
+    discriminator: DiscriminatorConfig
+    classifier: ClassifierConfig | None
+    diffusion_d: DiffusionConfig | None
+    diffusion_c: DiffusionConfig | None
+    horizon_d: AdaptiveConfig
+    horizon_c: RampConfig
+    losses: LossConfig
+    optimizer: OptimizerConfig
+    batch: int = Field(ge=1)
+    batch_gpu: int = Field(ge=1)  # images a forward pass; gradients accumulate to `batch`
+    ema_kimg: float = Field(ge=0)  # half-life of G's moving average
+    ema_rampup: float | None = Field(ge=0)  # half-life at most this share of the images seen
+    seed: int = Field(0, ge=0)
+    run: RunConfig
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.batch % self.batch_gpu:
+            raise ValueError(f"batch must be a multiple of batch_gpu ({self.batch_gpu})")
+        group = self.discriminator.mbstd_group
+        if group > 0 and self.batch_gpu % min(group, self.batch_gpu):
+            raise ValueError(f"batch_gpu must be a multiple of the mbstd group ({group})")
+        if self.classifier is not None and self.facts.num_classes == 0:
+            raise ValueError("a classifier needs a data set with classes")
+        return self

@@ -1,0 +1,73 @@
+"""The --cfg table: what a run does unless told otherwise."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast, get_args
+
+PresetName = Literal[
+    "auto", "cifar", "stl10", "paper256", "paper512", "paper1024", "stylegan2", "tiny"
+]
+PRESET_NAMES: tuple[PresetName, ...] = get_args(PresetName)
+
+_COLUMNS = (
+    "micro_batches", "kimg", "batch", "mbstd", "channel_base", "lr", "gamma", "ema_kimg",
+    "ema_rampup", "map_layers",
+)  # fmt: skip
+# The published runs split their batch over this many GPUs: the first column, of micro-batches.
+_PUBLISHED = {
+    "stl10": (4, 50000, 64, 32, 32768, 0.0025, 0.05, 500, 0.05, 2),
+    "paper256": (8, 25000, 64, 8, 16384, 0.0025, 1, 20, None, 8),
+    "paper512": (8, 25000, 64, 8, 32768, 0.0025, 0.5, 20, None, 8),
+    "paper1024": (8, 25000, 32, 4, 32768, 0.002, 2, 10, None, 8),
+    "stylegan2": (8, 25000, 32, 4, 32768, 0.002, 10, 10, None, 8),
+    "cifar": (2, 100000, 64, 32, 32768, 0.0025, 0.01, 500, 0.05, 2),
+}
+_CIFAR = {"pl_weight": 0.0, "style_mixing": 0.0, "architecture_d": "orig"}
+# Learns 16x16 digits in minutes on two CPU cores; measured in docs/decisions.md.
+_TINY: dict[str, Any] = {
+    "kimg": 100,
+    "batch": 32,
+    "mbstd": 4,
+    "channel_base": 512,
+    "channel_max": 32,
+    "lr": 0.0025,
+    "gamma": 0.05,
+    "ema_kimg": 10,
+    "ema_rampup": 0.05,
+    "map_layers": 2,
+    "map_layers_d": 2,
+    "latent_dim": 64,
+    "embed_dim": 64,
+    "pl_weight": 0.0,
+    "style_mixing": 0.0,
+    "tick": 4,
+    "snap": 5,
+}
+
+
+def preset(name: PresetName, width: int, height: int, batch: int | None) -> dict[str, Any]:
+    """Values of `training.options.TrainOptions` that the row called `name` sets.
+
+    `auto` follows the resolution (pixels), and the batch when that is given.
+    """
+    if name == "auto":
+        return _auto(max(width, height), batch)
+    if name == "tiny":
+        return _TINY
+    row = dict(zip(_COLUMNS, _PUBLISHED[name], strict=True))
+    return cast(dict[str, Any], row | (_CIFAR if name == "cifar" else {}))
+
+
+def _auto(resolution: int, batch: int | None) -> dict[str, Any]:
+    batch = batch or max(min(4096 // resolution, 32), 1)
+    return {
+        "kimg": 25000,
+        "batch": batch,
+        "mbstd": min(batch, 4),
+        "channel_base": 32768 if resolution >= 512 else 16384,
+        "lr": 0.002 if resolution >= 1024 else 0.0025,
+        "gamma": 0.0002 * resolution**2 / batch,
+        "ema_kimg": batch * 10 / 32,
+        "ema_rampup": 0.05,
+        "map_layers": 2,
+    }

@@ -1,0 +1,88 @@
+"""How the horizon T of a diffusion moves while training goes on (DuDGAN section 3.1)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from dnnlib import Config
+
+UPDATE_INTERVAL = 4  # training steps between moves of T
+
+
+class AdaptiveConfig(Config):
+    """D's horizon: driven by how often D is right on real images (Diffusion-GAN, eq. 11)."""
+
+    target: float = Field(0.6, ge=-1, le=1)  # r that T is steered to
+    ada_kimg: float = Field(100.0, gt=0)  # thousand images for p to go from 0 to 1
+
+
+class RampConfig(Config):
+    """C's horizon: linear in the images seen."""
+
+    end: float = Field(1.0, ge=0, le=1)  # p at the end of training
+
+
+class HorizonSchedule(Protocol):
+    """Moves a horizon between `t_min` and `t_max`."""
+
+    def observe(self, real_logits: Tensor) -> None:
+        """Take note of D's logits on real images `[N, 1]`."""
+
+    def advance(self, num_images: int, progress: float) -> Tensor:
+        """T (int64 scalar) after `num_images` more images, at `progress` (0..1) of training."""
+
+
+class AdaptiveHorizon(nn.Module):
+    """p follows sign(r - target), r the mean of sign(D(real)) since the last move."""
+
+    p: Tensor
+    sign_sum: Tensor
+    sign_count: Tensor
+
+    def __init__(self, config: AdaptiveConfig, t_min: int, t_max: int) -> None:
+        super().__init__()
+        self.config, self.t_min, self.t_max = config, t_min, t_max
+        self.register_buffer("p", torch.zeros([]))
+        self.register_buffer("sign_sum", torch.zeros([]))
+        self.register_buffer("sign_count", torch.zeros([]))
+
+    def observe(self, real_logits: Tensor) -> None:
+        self.sign_sum += real_logits.detach().sign().sum()
+        self.sign_count += real_logits.numel()
+
+    def advance(self, num_images: int, progress: float) -> Tensor:
+        r = self.sign_sum / self.sign_count.clamp(min=1)
+        step = num_images / (self.config.ada_kimg * 1000)
+        # Without an observation nothing is known and nothing moves.
+        direction = (r - self.config.target).sign() * self.sign_count.clamp(max=1)
+        self.p.add_(direction * step).clamp_(0, 1)
+        self.sign_sum.zero_()
+        self.sign_count.zero_()
+        return horizon_at(self.p, self.t_min, self.t_max)
+
+
+class RampHorizon(nn.Module):
+    """p grows linearly from 0 to `end` over the whole training."""
+
+    p: Tensor
+
+    def __init__(self, config: RampConfig, t_min: int, t_max: int) -> None:
+        super().__init__()
+        self.config, self.t_min, self.t_max = config, t_min, t_max
+        self.register_buffer("p", torch.zeros([]))
+
+    def observe(self, real_logits: Tensor) -> None:
+        """A ramp does not look at D."""
+
+    def advance(self, num_images: int, progress: float) -> Tensor:
+        self.p.fill_(self.config.end * min(progress, 1.0))
+        return horizon_at(self.p, self.t_min, self.t_max)
+
+
+def horizon_at(p: Tensor, t_min: int, t_max: int) -> Tensor:
+    """T = t_min + round(p (t_max - t_min)) as an int64 scalar, p in 0..1."""
+    return t_min + (p * (t_max - t_min)).round().long()

@@ -1,0 +1,101 @@
+"""Where a training run stands: everything that a step depends on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from training.config import TrainingConfig
+from training.players import Players
+from training.schedules import UPDATE_INTERVAL
+
+
+class TrainingState:
+    """Players, optimisers and counters; `nimg` images and `step` steps so far."""
+
+    def __init__(self, config: TrainingConfig, device: torch.device) -> None:
+        self.config = config
+        self.nimg = 0
+        self.step = 0
+        self.players = Players(config).to(device)
+        self.optimizers = make_optimizers(config, self.players)
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done, 0..1."""
+        return self.nimg / (self.config.run.total_kimg * 1000)
+
+    def after_step(self) -> None:
+        """What follows the players' turns: G's average, the horizons of D and C, the counters."""
+        config, players = self.config, self.players
+        self.nimg += config.batch
+        self.step += 1
+        players.update_average(average_beta(config, self.nimg))
+        if self.step % UPDATE_INTERVAL == 0:
+            for view in (players.view_d, players.view_c):
+                if view is not None:
+                    view.advance(config.batch * UPDATE_INTERVAL, self.progress)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values, for `torch_utils.checkpoint.save_state`."""
+        return {
+            "config": self.config.to_json(),
+            "nimg": self.nimg,
+            "step": self.step,
+            "players": self.players.state_dict(),
+            "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly where `state_dict` was taken."""
+        self.nimg, self.step = state["nimg"], state["step"]
+        self.players.load_state_dict(state["players"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+
+
+def average_beta(config: TrainingConfig, nimg: int) -> float:
+    """Decay of G's moving average a step: 0.5^(batch / half-life in images)."""
+    half_life = config.ema_kimg * 1000
+    if config.ema_rampup is not None:
+        half_life = min(half_life, nimg * config.ema_rampup)
+    return float(0.5 ** (config.batch / max(half_life, 1e-8)))
+
+
+def make_optimizers(config: TrainingConfig, players: Players) -> dict[str, torch.optim.Optimizer]:
+    """Adam for G and D, AdamW for C, by player.
+
+    Where a regulariser takes every k-th step of its own, learning rate and betas are those of
+    k / (k + 1) steps (StyleGAN2, appendix B).
+    """
+    losses, settings = config.losses, config.optimizer
+    g_ratio = lazy_ratio(losses.pl_interval) if losses.pl_weight > 0 else 1.0
+    d_ratio = lazy_ratio(losses.r1_interval) if losses.r1_gamma > 0 else 1.0
+    optimizers: dict[str, torch.optim.Optimizer] = {}
+    for name, player, lr, ratio in (
+        ("G", players.G, settings.lr_g, g_ratio),
+        ("D", players.D, settings.lr_d, d_ratio),
+    ):
+        beta1, beta2 = settings.betas
+        optimizers[name] = torch.optim.Adam(
+            player.parameters(),
+            lr=lr * ratio,
+            betas=(beta1**ratio, beta2**ratio),
+            eps=1e-8,
+            fused=True,
+        )
+    if players.C is not None:
+        optimizers["C"] = torch.optim.AdamW(
+            players.C.parameters(),
+            lr=settings.lr_c,
+            betas=settings.betas_c,
+            weight_decay=settings.weight_decay_c,
+            fused=True,
+        )
+    return optimizers
+
+
+def lazy_ratio(interval: int) -> float:
+    """interval / (interval + 1)."""
+    return interval / (interval + 1)
