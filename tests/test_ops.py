@@ -15,6 +15,7 @@ from torch_utils.ops.modulated_conv2d import modulated_conv2d
 from torch_utils.ops.upfirdn2d import (
     downsample2d,
     filter2d,
+    separate,
     setup_filter,
     upfirdn2d,
     upsample2d,
@@ -50,6 +51,25 @@ def test_upfirdn2d_matches_the_vectors(case: int) -> None:
     y = upfirdn2d(x, v.get("f"), **arguments)
     close(y, v["y"])
     close(torch.autograd.grad(y, x, v["dy"])[0], v["dx"])
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("case", range(36))
+def test_upfirdn2d_by_matrices_matches_the_vectors(
+    case: int, memory_format: torch.memory_format
+) -> None:
+    arguments, v = load_cases("upfirdn2d.npz")[case]
+    x = v["x"].float().contiguous(memory_format=memory_format).requires_grad_()
+    y = upfirdn2d(x, v.get("f"), **arguments)
+    torch.testing.assert_close(y, v["y"].float(), rtol=1e-5, atol=1e-5)
+    (dx,) = torch.autograd.grad(y, x, v["dy"].float())
+    torch.testing.assert_close(dx, v["dx"].float(), rtol=1e-5, atol=1e-5)
+
+
+def test_filters_that_are_no_product_are_not_taken_apart() -> None:
+    assert separate(((1.0, 2.0), (2.0, 4.0)), 2) == ((3.0, 6.0), (1 / 3, 2 / 3))
+    assert separate(((1.0, 0.0), (0.0, 1.0)), 2) is None
+    assert separate(((1.0, -1.0), (-1.0, 1.0)), 2) is None  # sums to nothing: left alone
 
 
 def test_upfirdn2d_is_its_own_second_derivative() -> None:

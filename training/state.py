@@ -19,6 +19,8 @@ class TrainingState:
         self.nimg = 0
         self.step = 0
         self.players = Players(config).to(device)
+        if device.type == "cpu":  # its convolutions are up to twice as fast
+            self.players.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizers = make_optimizers(config, self.players)
 
     @property

@@ -80,8 +80,11 @@ def _conv_transpose2d(
     c_out, c_in_group, kh, kw = w.shape
     if flip_weight:
         w = w.flip([2, 3])
-    w = w.reshape(groups, c_out // groups, c_in_group, kh, kw).transpose(1, 2)
-    w = w.reshape(groups * c_in_group, c_out // groups, kh, kw)
+    if groups == 1:
+        w = w.transpose(0, 1)
+    else:
+        w = w.reshape(groups, c_out // groups, c_in_group, kh, kw).transpose(1, 2)
+        w = w.reshape(groups * c_in_group, c_out // groups, kh, kw)
     x0, x1, y0, y1 = sides
     x0, x1, y0, y1 = x0 - (kw - 1), x1 - (kw - up), y0 - (kh - 1), y1 - (kh - up)
     crop_x = max(min(-x0, -x1), 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -10,8 +11,11 @@ from torch.nn import functional as F
 
 from torch_utils.ops.bias_act import Implementation
 
+Taps = tuple[float, ...]
 Scale = int | Sequence[int]  # both axes, or [x, y]
 Padding = int | Sequence[int]  # all sides, or [x, y], or [x0, x1, y0, y1]
+
+_MATRIX_LIMIT = 32  # pixels a side up to which dense matrices beat convolution on a CPU
 
 
 def setup_filter(
@@ -86,6 +90,11 @@ def upfirdn2d(
     if width < 0 or height < 0:
         raise ValueError(f"x: {list(x.shape)} with padding is smaller than the filter")
 
+    if f is not None and _suits_matrices(x):
+        factors = separate(tuple(map(tuple, f.reshape(-1, f.shape[-1]).tolist())), f.ndim)
+        if factors is not None:
+            sides_x, sides_y = (up_x, down_x, x0, x1), (up_y, down_y, y0, y1)
+            return _as_matrices(x, factors, sides_x, sides_y, flip_filter, gain)
     x = _insert_zeros(x, up_x, up_y)
     x = F.pad(x, [x0, x1, y0, y1]) if (x0, x1, y0, y1) != (0, 0, 0, 0) else x
     if f is None:
@@ -183,6 +192,75 @@ def filter_size(f: Tensor | None) -> tuple[int, int]:
 
 def _add_padding(padding: Padding, x0: int, x1: int, y0: int, y1: int) -> list[int]:
     return [a + b for a, b in zip(parse_padding(padding), (x0, x1, y0, y1), strict=True)]
+
+
+def _suits_matrices(x: Tensor) -> bool:
+    # float64 is for checking: there every filter is used exactly as given.
+    small = 0 < max(x.shape[2:]) <= _MATRIX_LIMIT
+    return small and x.device.type == "cpu" and x.dtype != torch.float64
+
+
+def _as_matrices(
+    x: Tensor,
+    factors: tuple[Taps, Taps],
+    sides_x: tuple[int, int, int, int],
+    sides_y: tuple[int, int, int, int],
+    flip_filter: bool,
+    gain: float,
+) -> Tensor:
+    """A separable filter as one small dense matrix an axis, A_y x A_xᵀ: quick on a CPU."""
+    scale = gain**0.5
+    a_x = resampling_matrix(factors[0], x.shape[3], *sides_x, flip_filter, scale, x.dtype)
+    a_y = resampling_matrix(factors[1], x.shape[2], *sides_y, flip_filter, scale, x.dtype)
+    n, c, h, w = x.shape
+    if x.is_contiguous(memory_format=torch.channels_last):
+        rows = torch.matmul(a_y, x.permute(0, 2, 3, 1).reshape(n, h, w * c))
+        pixels = torch.matmul(a_x, rows.reshape(n, -1, w, c))
+        return pixels.permute(0, 3, 1, 2)
+    return torch.matmul(a_y, torch.matmul(x, a_x.T))
+
+
+@lru_cache(maxsize=256)
+def separate(taps: tuple[Taps, ...], ndim: int) -> tuple[Taps, Taps] | None:
+    """Filters (x, y) whose outer product is the 2-D filter `taps`, None where there are none.
+
+    A 1-D filter (`ndim` 1) is applied along both axes.
+    """
+    if ndim == 1:
+        return taps[0], taps[0]
+    total = sum(map(sum, taps))
+    if total == 0:
+        return None
+    x = tuple(sum(column) for column in zip(*taps, strict=True))
+    y = tuple(sum(row) / total for row in taps)
+    largest = max(abs(value) for row in taps for value in row)
+    fits = all(
+        abs(y[i] * x[j] - value) <= 1e-6 * largest
+        for i, row in enumerate(taps)
+        for j, value in enumerate(row)
+    )
+    return (x, y) if fits else None
+
+
+@lru_cache(maxsize=256)
+def resampling_matrix(
+    taps: Taps,
+    size: int,
+    up: int,
+    down: int,
+    before: int,
+    after: int,
+    flip_filter: bool,
+    gain: float,
+    dtype: torch.dtype,
+) -> Tensor:
+    """The linear map of `upfirdn2d` along one axis, `[size', size]`, on the CPU."""
+    padded = torch.zeros(size, size * up + max(before, 0) + max(after, 0), dtype=torch.float64)
+    padded[torch.arange(size), max(before, 0) + up * torch.arange(size)] = gain
+    end = padded.shape[1] + min(after, 0)
+    kernel = torch.tensor(taps if flip_filter else taps[::-1], dtype=torch.float64)
+    windows = padded[:, -min(before, 0) : end].unfold(1, len(taps), down)
+    return torch.matmul(windows, kernel).T.contiguous().to(dtype)
 
 
 def _insert_zeros(x: Tensor, up_x: int, up_y: int) -> Tensor:

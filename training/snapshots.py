@@ -1,0 +1,152 @@
+"""Network files: what a run hands to generation, measurement and later runs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dnnlib import UserError
+from dnnlib.download import fetch, is_url
+from dnnlib.files import sha256_file
+from torch_utils.checkpoint import load_tensors, save_tensors
+from training.config import DataFacts, TrainingConfig
+from training.networks.generator import Generator
+from training.players import Players
+
+FORMAT = "dudgan-1"
+BEST_NETWORK = "network-best.safetensors"
+_NEWEST = re.compile(r"network-snapshot-(\d{6,})\.safetensors")
+
+
+def snapshot_name(nimg: int) -> str:
+    """File name of the network after `nimg` images; the number counts thousands."""
+    return f"network-snapshot-{nimg // 1000:06d}.safetensors"
+
+
+def save_network(path: Path, players: Players, config: TrainingConfig, nimg: int) -> None:
+    """Write G_ema, D and C with the config and the facts of the data, atomically."""
+    modules = {"G_ema": players.G_ema, "D": players.D, "C": players.C}
+    tensors = {
+        f"{name}.{key}": tensor
+        for name, module in modules.items()
+        if module is not None
+        for key, tensor in module.state_dict().items()
+    }
+    metadata = {"format": FORMAT, "config": config.to_json(), "nimg": str(nimg)}
+    save_tensors(path, tensors, metadata)
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """A network file's players (on the CPU, in evaluation state) and where they come from."""
+
+    path: Path
+    digest: str  # SHA-256 of the file
+    config: TrainingConfig
+    nimg: int
+    players: Players
+
+    @property
+    def generator(self) -> Generator:
+        """The averaged generator, G_ema."""
+        return self.players.G_ema
+
+    @property
+    def facts(self) -> DataFacts:
+        """Size, channels and class names that the networks were trained on."""
+        return self.config.facts
+
+
+def load_network(source: str) -> NetworkFile:
+    """Read a network from a file, a URL or a run folder (its best or newest network).
+
+    Raises `UserError` when there is none or it is not a network of ours.
+    """
+    path = find_network(source)
+    tensors, metadata = load_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise UserError(f"{path}: not a network file of this project (no {FORMAT!r} in it)")
+    config = TrainingConfig.from_json(metadata.get("config", ""), path)
+    players = Players(config)
+    weights = dict(players.state_dict())
+    for key, tensor in tensors.items():
+        if key not in weights or weights[key].shape != tensor.shape:
+            raise UserError(f"{path}: its config has no {key} of shape {list(tensor.shape)}")
+        weights[key] = tensor
+    missing = [key for key in weights if _is_saved(key) and key not in tensors]
+    if missing:
+        raise UserError(f"{path}: lacks {len(missing)} tensors, the first is {missing[0]}")
+    players.load_state_dict(weights)
+    players.G.load_state_dict(players.G_ema.state_dict())
+    nimg = metadata.get("nimg", "0")
+    return NetworkFile(path, sha256_file(path), config, int(nimg), players.eval())
+
+
+def find_network(source: str) -> Path:
+    """The file that NETWORK means: a file, a URL (downloaded), or a run folder's best or newest.
+
+    Raises `UserError` when there is none.
+    """
+    if is_url(source):
+        return fetch(source)
+    path = Path(source)
+    if not path.is_dir():
+        if not path.is_file():
+            raise UserError(f"--network {source}: no such file or folder")
+        return path
+    if (path / BEST_NETWORK).is_file():
+        return path / BEST_NETWORK
+    snapshots = network_snapshots(path)
+    if not snapshots:
+        raise UserError(
+            f"--network {source}: the folder holds no network-snapshot-*.safetensors; name a run "
+            "folder that has reached its first snapshot, or a file"
+        )
+    return snapshots[-1]
+
+
+def network_snapshots(run_dir: Path) -> list[Path]:
+    """The numbered network files of a run, oldest first."""
+    found = [
+        (int(match[1]), entry)
+        for entry in run_dir.iterdir()
+        if (match := _NEWEST.fullmatch(entry.name))
+    ]
+    return [entry for _, entry in sorted(found)]
+
+
+def class_index(facts: DataFacts, name: str) -> int:
+    """The class called `name`, or numbered so.
+
+    Raises `UserError` that lists the classes when there is no such class.
+    """
+    if facts.num_classes == 0:
+        raise UserError(f"--class {name}: the network was trained without classes")
+    if name in facts.class_names:
+        return facts.class_names.index(name)
+    if name.isdecimal() and int(name) < facts.num_classes:
+        return int(name)
+    shown = ", ".join(facts.class_names[:20]) + (", ..." if facts.num_classes > 20 else "")
+    raise UserError(
+        f"--class {name}: no such class; there are {facts.num_classes}, by number from 0 or by "
+        f"name: {shown}"
+    )
+
+
+@torch.no_grad()
+def class_center(generator: Generator, c: torch.Tensor, num_samples: int = 4096) -> torch.Tensor:
+    """The mean w of conditions `[N, c_dim]` over latents, `[N, w_dim]`: truncation's class centre.
+
+    Computed from fixed latents, so that it needs no place in the network file.
+    """
+    fixed = torch.Generator().manual_seed(0)
+    z = torch.randn(num_samples, generator.z_dim, generator=fixed).to(c.device)
+    centers = [generator.mapping(z, row.expand(num_samples, -1))[:, 0].mean(dim=0) for row in c]
+    return torch.stack(centers)
+
+
+def _is_saved(key: str) -> bool:
+    return key.split(".", 1)[0] in {"G_ema", "D", "C"}
