@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import click
 
-from dnnlib.errors import UserError
+from dnnlib.config import Config
+from dnnlib.errors import RunError, UserError
 from dnnlib.logs import setup_logging
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_SIGNAL = 128  # plus the number of the signal, after a clean end
 
 # --beta_start and --beta-start are the same option.
 CONTEXT = {
@@ -32,6 +34,8 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> NoReturn:
         status = command.main(args=args, standalone_mode=False)
     except UserError as error:
         _fail(str(error))
+    except RunError as error:
+        _fail(str(error), EXIT_FAILED)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -99,3 +103,40 @@ class Size(click.ParamType[tuple[int, int]]):
         if match is None or "0" in match.groups():
             self.fail(f"takes 256 or 320x256 (width x height), found {value!r}", param, ctx)
         return int(match[1]), int(match[2] or match[1])
+
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def config_options(config: type[Config]) -> Callable[[Command], Command]:
+    """Give a command an option for each field of `config` that has a description.
+
+    The description is the help text; an option that is left out arrives as None, so that the
+    command can tell what was asked for. Rules beyond the type are the config's to check.
+    """
+
+    def decorate(command: Command) -> Command:
+        for name, field in reversed(config.model_fields.items()):
+            if field.description is not None:
+                option = click.option(
+                    f"--{name.replace('_', '-')}",
+                    name,
+                    type=_option_type(field.annotation),
+                    help=field.description,
+                )
+                command = option(command)
+        return command
+
+    return decorate
+
+
+def _option_type(annotation: object) -> click.ParamType[Any]:
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return click.Choice(arguments)
+    if get_origin(annotation) is tuple:
+        return NameList()
+    for kind, option_type in ((bool, click.BOOL), (int, click.INT), (float, click.FLOAT)):
+        if annotation is kind or kind in arguments:
+            return option_type
+    raise AssertionError(f"no option type for {annotation}")

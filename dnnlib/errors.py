@@ -1,4 +1,4 @@
-"""The one exception that means: the user can mend this."""
+"""Exceptions that scripts tell in one line."""
 
 
 class UserError(ValueError):
@@ -7,3 +7,7 @@ class UserError(ValueError):
     The message names the flag or file, the rule, what was found and what to do. Scripts print it
     without a traceback and exit with status 2 (see `dnnlib.cli.run`).
     """
+
+
+class RunError(RuntimeError):
+    """A run that cannot go on through no wrong input, told in one line; exit status 1."""

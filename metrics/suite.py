@@ -33,6 +33,7 @@ class Family:
     compute: Callable[[torch.Tensor, torch.Tensor], dict[str, float]]
     """Values by suffix of the metric's name, of real and generated features."""
     min_images: int
+    lower_is_better: bool
     doubt: Callable[[int, int], str | None]
     """Why a score of so many images (of the smaller side) and features is not to be trusted."""
 
@@ -64,9 +65,9 @@ def _doubt_few(num_images: int, num_features: int) -> str | None:
 
 
 FAMILIES = (
-    Family("fid", "", _compute_fid, 2, _doubt_singular),
-    Family("kid", "", _compute_kid, 2, _doubt_few),
-    Family("pr", f"{_NEIGHBOURS}", _compute_pr, _NEIGHBOURS + 1, _doubt_few),
+    Family("fid", "", _compute_fid, 2, True, _doubt_singular),
+    Family("kid", "", _compute_kid, 2, True, _doubt_few),
+    Family("pr", f"{_NEIGHBOURS}", _compute_pr, _NEIGHBOURS + 1, False, _doubt_few),
 )
 
 

@@ -10,18 +10,17 @@ from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from dnnlib import UserError
-from dnnlib.files import atomic_path
+from dnnlib.files import atomic_path, write_bytes
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write named tensors and string metadata as safetensors, atomically."""
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        save_file(on_cpu, temporary, dict(metadata))
+    write_bytes(path, save(on_cpu, dict(metadata)))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -79,6 +79,7 @@ class TrainingConfig(Config):
     optimizer: OptimizerConfig
     batch: int = Field(ge=1)
     batch_gpu: int = Field(ge=1)  # images a forward pass; gradients accumulate to `batch`
+    class_groups: bool = False
     ema_kimg: float = Field(ge=0)  # half-life of G's moving average
     ema_rampup: float | None = Field(ge=0)  # half-life at most this share of the images seen
     seed: int = Field(0, ge=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from dnnlib import Config, UserError
 from dnnlib.config import first_problem
@@ -24,55 +24,68 @@ from training.schedules import AdaptiveConfig, RampConfig
 class TrainOptions(Config):
     """The knobs of a run under the names of train.py's options; presets set most of them."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     cfg: PresetName
+    seed: int = Field(0, ge=0, description="Seed of all randomness. [0]")
     # Length, batch, optimisation.
-    kimg: float
-    batch: int = Field(ge=1)
+    kimg: float = Field(gt=0, description="Length of the run in thousand images.")
+    batch: int = Field(ge=1, description="Images a step.")
     micro_batches: int = Field(1, ge=1)
-    batch_gpu: int | None = Field(None, ge=1)  # None: batch / micro_batches
-    lr: float = Field(gt=0)
-    lr_c: float | None = Field(None, gt=0)  # None: a tenth of lr
-    gamma: float
-    ema_kimg: float
+    batch_gpu: int | None = Field(
+        None, ge=1, description="Images at once; gradients accumulate to a batch. [by --cfg]"
+    )
+    lr: float = Field(gt=0, description="Learning rate of G and D.")
+    lr_c: float | None = Field(None, gt=0, description="Learning rate of C. [a tenth of --lr]")
+    gamma: float = Field(ge=0, description="Weight of the gradient penalty R1; 0 leaves it out.")
+    ema_kimg: float = Field(ge=0)
     ema_rampup: float | None
-    pl_weight: float = 2.0
-    style_mixing: float = 0.9
-    seed: int = Field(0, ge=0)
+    pl_weight: float = Field(2.0, ge=0)
+    style_mixing: float = Field(0.9, ge=0, le=1)
     # Networks.
     channel_base: int = Field(ge=1)
     channel_max: int = Field(512, ge=1)
     channel_base_c: int | None = Field(None, ge=1)  # None: as D's
     latent_dim: int = Field(512, ge=1)  # of z and of w
     map_layers: int = Field(ge=1)
-    map_layers_d: int = Field(8, ge=1)
+    map_layers_d: int = Field(8, ge=0)
     mbstd: int = Field(ge=0)
+    class_groups: bool = False
     architecture_d: Architecture = "resnet"
     embed_dim: int = Field(512, ge=1)
-    t_embed: TimestepEmbeddingKind = "fourier"
+    t_embed: TimestepEmbeddingKind = Field(
+        "fourier", description="How D and C are told the timestep. [fourier]"
+    )
     # Dual diffusion.
-    noise_model: Literal["global", "none"] = "global"
-    noise_sd: float = 0.05
-    noise_sd_c: float | None = None  # None: half of noise_sd
-    beta_schedule: BetaSchedule = "linear"
-    beta_start: float = 1e-4
-    beta_end: float = 2e-2
-    t_min: int = 10
-    t_max: int = 1000
-    t_max_c: int = 300
-    ts_dist: TimestepDistribution = "priority"
-    target: float = 0.6
-    ada_kimg: float = 100.0
-    ramp_c: float = 1.0
+    noise_model: Literal["global", "none"] = Field(
+        "global", description="Noise that D and C see. [global]"
+    )
+    noise_sd: float = Field(0.05, ge=0, description="σ of D's noise, images being ±1. [0.05]")
+    noise_sd_c: float | None = Field(None, ge=0, description="σ of C's noise. [half of --noise-sd]")
+    beta_schedule: BetaSchedule = Field("linear", description="How β grows with t. [linear]")
+    beta_start: float = Field(1e-4, description="First β. [0.0001]")
+    beta_end: float = Field(2e-2, description="Last β. [0.02]")
+    t_min: int = Field(10, description="First horizon T of D and of C. [10]")
+    t_max: int = Field(1000, description="Last horizon T of D. [1000]")
+    t_max_c: int = Field(300, description="Last horizon T of C. [300]")
+    ts_dist: TimestepDistribution = Field(
+        "priority", description="Timesteps in proportion to t, or uniform. [priority]"
+    )
+    target: float = Field(0.6, description="Mean sign of D(real) that D's T is steered to. [0.6]")
+    ada_kimg: float = Field(100.0, description="kimg in which D's T can cross its range. [100]")
+    ramp_c: float = Field(1.0, description="Share of C's range at the end of the run. [1]")
     # Objectives.
-    classifier: bool = True
-    lambda_g: float = 0.95
-    lambda_c: float = 0.95
-    temperature: float = 0.07
-    # How the run is carried out.
-    tick: float = 4.0  # kimg
-    snap: int = 50  # ticks
-    metrics: tuple[str, ...] = ()
-    workers: int = Field(2, ge=0)
+    classifier: bool = Field(True, description="Train C and let it guide G. [yes, with classes]")
+    lambda_g: float = Field(0.95, description="Adversarial share of G's loss. [0.95]")
+    lambda_c: float = Field(0.95, description="Contrastive share of C's loss. [0.95]")
+    temperature: float = Field(0.07, description="Temperature of the contrastive losses. [0.07]")
+    # How the run is carried out; these may change when it is resumed.
+    tick: float = Field(4.0, description="kimg between progress lines.")
+    snap: int = Field(50, description="Ticks between snapshots.")
+    metrics: tuple[str, ...] = Field(
+        (), description="Scores at each snapshot, such as fid5k_full,pr5k3_full. [none]"
+    )
+    workers: int = Field(2, description="Threads or processes that read images. [2]")
 
 
 def resolve_options(
@@ -132,6 +145,7 @@ def make_config(options: TrainOptions, data: DataConfig, facts: DataFacts) -> Tr
             optimizer=_optimizer(options),
             batch=options.batch,
             batch_gpu=batch_gpu,
+            class_groups=options.class_groups,
             ema_kimg=options.ema_kimg,
             ema_rampup=options.ema_rampup,
             seed=options.seed,

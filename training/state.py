@@ -18,6 +18,7 @@ class TrainingState:
         self.config = config
         self.nimg = 0
         self.step = 0
+        self.best: float | None = None  # rank of the best network so far, lower is better
         self.players = Players(config).to(device)
         if device.type == "cpu":  # its convolutions are up to twice as fast
             self.players.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -45,13 +46,14 @@ class TrainingState:
             "config": self.config.to_json(),
             "nimg": self.nimg,
             "step": self.step,
+            "best": self.best,
             "players": self.players.state_dict(),
             "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where `state_dict` was taken."""
-        self.nimg, self.step = state["nimg"], state["step"]
+        self.nimg, self.step, self.best = state["nimg"], state["step"], state["best"]
         self.players.load_state_dict(state["players"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])

@@ -10,7 +10,9 @@ from dnnlib.errors import UserError
 from metrics.detectors.base import Detector
 from metrics.detectors.efficientnet_lite0 import EfficientNetLite0Detector
 
-__all__ = ["DETECTORS", "Detector", "get_detector"]
+__all__ = ["DEFAULT_DETECTOR", "DETECTORS", "Detector", "get_detector"]
+
+DEFAULT_DETECTOR = EfficientNetLite0Detector.name  # its weights come with the installation
 
 DETECTORS: dict[str, Callable[[torch.device], Detector]] = {
     EfficientNetLite0Detector.name: EfficientNetLite0Detector,

@@ -1,0 +1,114 @@
+"""Make a video that passes from class to class or from latent to latent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from dnnlib.cli import CONTEXT, NameList, SeedList, Size, run
+from training.interpolation import InterpolationConfig, Mode, interpolate
+from training.networks.generator import NoiseMode
+from training.script_options import Number, network_options, outdir_option, style_options, switch
+from training.synthesis import StyleConfig
+from training.video import VideoFormat
+
+
+@click.command(context_settings=CONTEXT)
+@network_options
+@outdir_option
+@click.option(
+    "--mode",
+    type=click.Choice(["class", "latent", "both"]),
+    default="class",
+    show_default=True,
+    help="What changes: the class with the latent kept, the latent within a class, or both.",
+)
+@click.option(
+    "--classes",
+    type=NameList(),
+    help="Classes to pass through, by name or number: dog,cat,wild. Left out, the first seed "
+    "draws them.",
+)
+@click.option(
+    "--seeds",
+    type=SeedList(),
+    help="The latent (class), or those to pass through (latent, both). [0; 0-1; 0 and up]",
+)
+@click.option(
+    "--space",
+    type=click.Choice(["w", "z"]),
+    default="w",
+    show_default=True,
+    help="Mix mapped styles, or latents (along a great circle) and conditions.",
+)
+@click.option(
+    "--easing", type=click.Choice(["linear", "smooth"]), default="smooth", show_default=True
+)
+@switch("--loop", "End where it began.")
+@click.option(
+    "--seconds",
+    type=Number(min=0, min_open=True, max=3600),
+    default=4.0,
+    show_default=True,
+    help="Duration of each transition.",
+)
+@click.option("--fps", type=click.IntRange(1, 240), default=30, show_default=True)
+@click.option(
+    "--grid", type=Size(), default="1x1", show_default=True, help="Pictures side by side, as 4x2."
+)
+@style_options
+@click.option(
+    "--format",
+    "video_format",
+    type=click.Choice(["mp4", "gif", "webp", "frames"]),
+    default="mp4",
+    show_default=True,
+    help="frames is a folder of png files.",
+)
+def main(
+    network: str,
+    device: str,
+    batch: int,
+    outdir: Path | None,
+    mode: Mode,
+    classes: list[str] | None,
+    seeds: list[int] | None,
+    space: Literal["w", "z"],
+    easing: Literal["linear", "smooth"],
+    loop: bool,
+    seconds: float,
+    fps: int,
+    grid: tuple[int, int],
+    trunc: float,
+    trunc_center: Literal["global", "class"],
+    noise_mode: NoiseMode,
+    video_format: VideoFormat,
+) -> None:
+    """Make a video that passes from class to class or from latent to latent."""
+    if outdir is None:
+        raise click.UsageError("give --outdir, the folder of the results")
+    interpolate(
+        InterpolationConfig(
+            network=network,
+            outdir=outdir,
+            classes=None if classes is None else tuple(classes),
+            seeds=None if seeds is None else tuple(seeds),
+            mode=mode,
+            space=space,
+            easing=easing,
+            loop=loop,
+            grid=grid,
+            seconds=seconds,
+            fps=fps,
+            style=StyleConfig(trunc=trunc, trunc_center=trunc_center, noise_mode=noise_mode),
+            format=video_format,
+            batch=batch,
+            device=device,
+        )
+    )
+
+
+if __name__ == "__main__":
+    run(main)

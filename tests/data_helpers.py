@@ -1,0 +1,61 @@
+"""Tiny data sets for the tests of training/data."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from hypothesis import settings
+from PIL import Image
+
+from training.data.images import Pixels, encode_image
+
+# A busy machine is no failure.
+UNHURRIED = settings(deadline=None)
+
+
+def pixels(seed: int, height: int = 4, width: int = 6, channels: int = 3) -> Pixels:
+    """A random image, another one for every seed."""
+    shape = height, width, channels
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def png(seed: int, height: int = 4, width: int = 6, channels: int = 3) -> bytes:
+    """`pixels` as a PNG file."""
+    return encode_image(pixels(seed, height, width, channels), "png")
+
+
+def pillow_bytes(image: Image.Image, image_format: str) -> bytes:
+    """A file of any format that Pillow writes."""
+    buffer = io.BytesIO()
+    image.save(buffer, image_format)
+    return buffer.getvalue()
+
+
+def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
+    """A zip of the given files."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> Path:
+    """A folder of the given files."""
+    for name, data in files.items():
+        target = path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+    return path
+
+
+def labelled(labels: list[object], class_names: list[str] | None = None) -> dict[str, bytes]:
+    """Files of an archive with one image and label each, in a dataset.json."""
+    names = [f"00000/img{index:08d}.png" for index in range(len(labels))]
+    content = {"labels": list(zip(names, labels, strict=True)), "class_names": class_names}
+    files = {name: png(index) for index, name in enumerate(names)}
+    return files | {"dataset.json": json.dumps(content).encode()}

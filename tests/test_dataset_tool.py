@@ -1,0 +1,352 @@
+"""dataset_tool.py end to end, through the same door as its users."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_helpers import labelled, pixels, png, write_folder, write_zip
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import dataset_tool
+from dnnlib.cli import run
+from training.data import convert as convert_module
+from training.data.archive import ImageArchive
+from training.data.images import Format, Pixels, decode_image
+
+FOLDERS = {f"{name}/{i}.png": png(i, 8, 8) for i, name in enumerate(["cat", "cow", "dog"] * 4)}
+
+
+def tool(*args: object) -> int:
+    """Exit status of dataset_tool.py with these arguments."""
+    with pytest.raises(SystemExit) as ended:
+        run(dataset_tool.main, [str(argument) for argument in args])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def converted(source: Path, dest: Path, *options: object) -> ImageArchive:
+    assert tool("--source", source, "--dest", dest, *options) == 0
+    return ImageArchive(dest)
+
+
+def test_class_folders_to_zip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_folder(tmp_path / "source", FOLDERS)
+    dest = tmp_path / "dest.zip"
+    archive = converted(source, dest)
+    assert archive.class_names == ("cat", "cow", "dog")
+    assert archive.labels is not None and archive.labels.tolist() == sorted([0, 1, 2] * 4)
+    assert archive.names[11] == "00000/img00000011.png"
+    original = ImageArchive(source)
+    assert all(np.array_equal(archive.read(i), original.read(i)) for i in range(12))
+    assert {entry.compress_type for entry in zipfile.ZipFile(dest).infolist()} == {0}
+    output = capsys.readouterr()
+    assert output.err == "" and f"12 images, 8x8 RGB: {dest}" in output.out
+    assert [line.split() for line in output.out.splitlines()[1:4]] == [
+        ["0", "cat", "4"],
+        ["1", "cow", "4"],
+        ["2", "dog", "4"],
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["", ".zip"])
+def test_every_layout_converts_alike(tmp_path: Path, suffix: str) -> None:
+    pairs = [[f"any/{name}", ["cat", "cow", "dog"].index(name[:3])] for name in FOLDERS]
+    listed = FOLDERS | {"list.json": json.dumps(pairs).encode()}
+    sources = [
+        write_folder(tmp_path / "folder", FOLDERS),
+        write_zip(tmp_path / "folder.zip", {f"top/{n}": data for n, data in FOLDERS.items()}),
+        write_zip(tmp_path / "list.zip", listed),
+    ]
+    results = [
+        converted(source, tmp_path / f"dest{number}{suffix}")
+        for number, source in enumerate(sources)
+    ]
+    again = converted(results[0].path, tmp_path / f"again{suffix}")
+    assert len({archive.digest() for archive in [*results, again]}) == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--resolution", "6x4"), ("--format", "jpeg")])
+def test_bytes_do_not_depend_on_workers(tmp_path: Path, options: tuple[str, ...]) -> None:
+    source = write_folder(tmp_path / "source", FOLDERS)
+    outputs = set()
+    for workers in (1, 2, 5):
+        dest = tmp_path / f"{workers}.zip"
+        converted(source, dest, "--workers", workers, *options)
+        outputs.add(dest.read_bytes())
+    assert len(outputs) == 1
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=8), st.booleans())
+def test_labels_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, labels: list[object], named: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("labels")
+    source = write_zip(
+        folder / "a.zip", labelled(labels, ["a", "b", "c", "d é"] if named else None)
+    )
+    archive = converted(source, folder / "b.zip")
+    assert archive.labels is not None and archive.labels.tolist() == labels
+    assert archive.class_names == ImageArchive(source).class_names
+
+
+def test_vectors_and_missing_labels_round_trip(tmp_path: Path) -> None:
+    vectors: list[object] = [[0.1, 1.0], [1 / 3, -2.0]]
+    source = write_zip(tmp_path / "vectors.zip", labelled(vectors))
+    archive = converted(source, tmp_path / "a.zip")
+    assert archive.labels is not None and archive.labels.tolist() == vectors
+    bare = converted(write_zip(tmp_path / "bare.zip", {"a.png": png(0)}), tmp_path / "b")
+    assert not bare.has_labels and bare.names == ("00000/img00000000.png",)
+
+
+def test_npz_and_builtin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grey = np.stack([pixels(i, 4, 4, 1)[:, :, 0] for i in range(3)])
+    np.savez(tmp_path / "data.npz", x=grey, y=np.array([1, 0, 2], np.uint8))
+    archive = converted(tmp_path / "data.npz", tmp_path / "a.zip")
+    assert archive.shape == (4, 4, 1) and archive.class_names == ("0", "1", "2")
+    assert np.array_equal(archive.read(2)[:, :, 0], grey[2])
+    np.savez(tmp_path / "bare.npz", x=np.stack([pixels(0)] * 2))
+    assert not converted(tmp_path / "bare.npz", tmp_path / "b.zip").has_labels
+    # The built-in set is found from any current folder.
+    monkeypatch.chdir(tmp_path)
+    options = ("--resolution", 32, "--max-per-class", 2)
+    digits = converted(Path("builtin:mnist5k"), Path("mnist.zip"), *options)
+    assert digits.shape == (32, 32, 1) and len(digits) == 20
+    assert digits.class_names == tuple("0123456789")
+
+
+def test_shipped_digits_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tool("--check", Path(dataset_tool.__file__).parent / "assets" / "mnist5k.zip") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("mnist5k.zip: 5000 images, 28x28 grey")
+    assert [line.split()[2] for line in lines[2:12]] == ["500"] * 10
+    assert lines[12].startswith("digest ")
+
+
+def test_selection_keeps_the_shares_of_classes(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "source", FOLDERS)
+
+    def labels(*options: object) -> list[str]:
+        archive = converted(source, tmp_path / "dest.zip", "--overwrite", *options)
+        assert archive.labels is not None
+        return [archive.class_names[label] for label in archive.labels]
+
+    assert labels("--max_images", 6) == ["cat"] * 2 + ["cow"] * 2 + ["dog"] * 2
+    assert labels("--max-per-class", 1) == ["cat", "cow", "dog"]
+    assert labels("--classes", "dog,cat") == ["cat"] * 4 + ["dog"] * 4
+    assert ImageArchive(tmp_path / "dest.zip").class_names == ("dog", "cat")
+    assert labels("--classes", "dog", "--max-per-class", 3, "--max-images", 2) == ["dog"] * 2
+
+
+def test_formats_and_sizes(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "source", {"a.png": png(0, 9, 16), "b.png": png(1, 16, 9)})
+    archive = converted(source, tmp_path / "a", "--resolution", "10x5", "--format", "jpeg")
+    assert archive.names[0] == "00000/img00000000.jpg" and archive.shape == (5, 10, 3)
+    assert decode_image((tmp_path / "a" / archive.names[0]).read_bytes(), "").shape == (5, 10, 3)
+    options = ("--resolution", "10x5", "--transform", "center-crop-wide")
+    assert converted(source, tmp_path / "b.zip", *options).shape == (10, 10, 3)
+
+
+def test_skipping_names_what_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = {"cat/1.png": b"x", "dog/9.png": png(0, 5, 5)}
+    source = write_folder(tmp_path / "source", FOLDERS | bad)
+    outputs = set()
+    for workers in (1, 3):
+        dest = tmp_path / f"{workers}.zip"
+        archive = converted(source, dest, "--on-error", "skip", "--workers", workers)
+        assert len(archive) == 12 and archive.names[-1] == "00000/img00000011.png"
+        assert archive.labels is not None and archive.labels.tolist() == sorted([0, 1, 2] * 4)
+        outputs.add(dest.read_bytes())
+    assert len(outputs) == 1
+    output = capsys.readouterr()
+    assert "cat/1.png" in output.err and "dog/9.png" in output.err
+    assert "12 images (2 skipped)" in output.out
+
+
+def test_overwriting_replaces_archives_only(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "source", FOLDERS)
+    for dest in (tmp_path / "dest", tmp_path / "dest.zip"):
+        before = converted(source, dest).digest()
+        assert tool("--source", source, "--dest", dest) == 2
+        assert ImageArchive(dest).digest() == before
+        smaller = converted(source, dest, "--overwrite", "--max-images", 3)
+        assert len(smaller) == 3
+    home = write_folder(tmp_path / "home", {"thesis.txt": b"years of work"})
+    assert tool("--source", source, "--dest", home, "--overwrite") == 2
+    assert (home / "thesis.txt").exists()
+    (tmp_path / "empty").mkdir()
+    converted(source, tmp_path / "empty")
+    expected = {"source", "dest", "dest.zip", "home", "empty"}
+    assert {entry.name for entry in tmp_path.iterdir()} == expected
+
+
+GOOD = FOLDERS | {"cat/1.png": png(1, 8, 8)}
+MIXED_SIZES = {"a.png": png(0, 8, 8), "b.png": png(1, 4, 8)}
+MIXED_CHANNELS = {"a.png": png(0, 8, 8), "b.png": png(1, 8, 8, 1)}
+BAD_RUNS = {
+    "broken image": (GOOD | {"cat/2.png": png(2)[:50]}, (), r"cat/2.png: is not a readable image"),
+    "mixed sizes": (MIXED_SIZES, (), r"a.png is 8x8 RGB, but .*b.png is 8x4 RGB.*--resolution"),
+    "mixed channels": (MIXED_CHANNELS, ("--resolution", 8), r"b.png is 8x8 grey.*channels"),
+    "no image": ({"a.txt": b""}, (), "holds no image"),
+    "nothing readable": ({"a.png": b""}, ("--on-error", "skip"), "no image that can be read"),
+    "bad label": (labelled([0, -1]), (), "must be a class index"),
+    "unknown class": (GOOD, ("--classes", "cat,cod"), "no class 'cod'; the source has cat, cow"),
+    "class twice": (GOOD, ("--classes", "cat,cat"), "twice"),
+    "classes of none": ({"a.png": png(0)}, ("--classes", "a"), "--classes: needs data with"),
+    "limit for vectors": (labelled([[0.5]]), ("--max-per-class", 1), "vectors as labels"),
+    "transform alone": (GOOD, ("--transform", "stretch"), "add --resolution"),
+    "jpeg with alpha": ({"a.png": png(0, channels=4)}, ("--format", "jpeg"), "use png"),
+    "not a size": (GOOD, ("--resolution", "big"), "256 or 320x256"),
+    "not a transform": (GOOD, ("--transform", "zoom"), "zoom"),
+    "no worker": (GOOD, ("--workers", 0), "--workers"),
+    "no images wanted": (GOOD, ("--max-images", 0), "--max-images"),
+    "unknown option": (GOOD, ("--size", 3), "--size"),
+    "check as well": (GOOD, ("--check", "x"), "--check goes without"),
+}
+
+
+@pytest.mark.parametrize("dest", ["dest", "dest.zip"])
+@pytest.mark.parametrize("case", BAD_RUNS)
+def test_bad_runs_end_with_one_line_and_leave_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str, dest: str
+) -> None:
+    files, options, message = BAD_RUNS[case]
+    source = write_folder(tmp_path / "source", files)
+    assert tool("--source", source, "--dest", tmp_path / dest, *options) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len([line for line in lines if not line.startswith("Warning: skipped")]) == 1
+    assert lines[-1].startswith("Error: ")
+    assert re.search(message, lines[-1]), lines[-1]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["source"]
+
+
+def error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    # click begins a new line below the ^C of the terminal.
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("Error: ")
+    return lines[0]
+
+
+def test_sources_that_are_not_understood(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dest = tmp_path / "dest.zip"
+    assert tool("--source", tmp_path / "none", "--dest", dest) == 2
+    assert "no such file" in error_line(capsys)
+    (tmp_path / "a.txt").write_text("hello")
+    for source in (tmp_path / "a.txt", "builtin:cifar"):
+        assert tool("--source", source, "--dest", dest) == 2
+        line = error_line(capsys)
+        assert "builtin:mnist5k" in line and ".npz" in line and "folder or zip" in line
+    assert tool("--dest", dest) == 2
+    assert "--source" in error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"y": np.zeros(2)}, "array 'x', found y"),
+        ({"x": np.zeros((2, 4, 4))}, "must be uint8"),
+        ({"x": np.zeros((0, 4, 4), np.uint8)}, "must be uint8"),
+        ({"x": np.zeros((2, 4, 4, 2), np.uint8)}, "1, 3 or 4 channels"),
+        ({"x": np.zeros((2, 4, 4), np.uint8), "y": np.zeros(3, int)}, "each of the 2 images"),
+        ({"x": np.zeros((2, 4, 4), np.uint8), "y": np.zeros(2)}, "float64"),
+        ({"x": np.zeros((2, 4, 4), np.uint8), "y": np.array([0, -1])}, "found -1 to 0"),
+        ({"x": np.array([None, 1])}, "is not a whole .npz"),
+    ],
+)
+def test_bad_npz_files(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arrays: dict[str, np.ndarray],
+    message: str,
+) -> None:
+    np.savez(tmp_path / "a.npz", **arrays, allow_pickle=True)
+    assert tool("--source", tmp_path / "a.npz", "--dest", tmp_path / "dest.zip") == 2
+    assert message in error_line(capsys)
+
+
+def test_truncated_npz(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((9, 4, 4), np.uint8))
+    for data in (b"", b"text", (tmp_path / "a.npz").read_bytes()[:100]):
+        (tmp_path / "a.npz").write_bytes(data)
+        assert tool("--source", tmp_path / "a.npz", "--dest", tmp_path / "dest.zip") == 2
+        assert "is not a whole .npz" in error_line(capsys)
+
+
+def test_destination_apart_from_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_folder(tmp_path / "source", FOLDERS)
+    packed = converted(source, tmp_path / "packed.zip").path
+    capsys.readouterr()
+    for a, b in [
+        (source, source),
+        (source, source / "small"),
+        (packed, packed),
+        (source, tmp_path),
+    ]:
+        assert tool("--source", a, "--dest", b, "--overwrite") == 2
+        assert "overlaps" in error_line(capsys)
+    converted(source, source / "small.zip")
+
+
+@pytest.mark.parametrize("dest", ["dest", "dest.zip"])
+@pytest.mark.parametrize(
+    ("problem", "status"), [(KeyboardInterrupt(), 130), (OSError(28, "No space left"), 2)]
+)
+def test_interrupted_and_failing_runs_leave_nothing(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    problem: BaseException,
+    status: int,
+    dest: str,
+) -> None:
+    source = write_folder(tmp_path / "source", FOLDERS)
+    before = converted(source, tmp_path / dest).digest()
+    capsys.readouterr()
+    encode, calls = convert_module.encode_image, iter(range(12))
+
+    def failing(image: Pixels, image_format: Format) -> bytes:
+        if next(calls) == 7:
+            raise problem
+        return encode(image, image_format)
+
+    monkeypatch.setattr(convert_module, "encode_image", failing)
+    for workers in (1, 2):
+        calls = iter(range(12))
+        args = ("--source", source, "--dest", tmp_path / dest, "--overwrite", "--workers", workers)
+        assert tool(*args) == status
+        error_line(capsys)
+        assert ImageArchive(tmp_path / dest).digest() == before
+        assert {entry.name for entry in tmp_path.iterdir()} == {"source", dest}
+
+
+def test_unwritable_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_folder(tmp_path / "source", FOLDERS)
+    (tmp_path / "file").write_bytes(b"")
+    for dest in ("file/dest", "file/dest.zip"):
+        assert tool("--source", source, "--dest", tmp_path / dest) == 2
+        assert "cannot be written" in error_line(capsys)
+
+
+def test_check_finds_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = {
+        "truncated": (labelled([0, 1]) | {"00000/img00000001.png": png(1)[:50]}, "readable"),
+        "mixed": (labelled([0, 1]) | {"00000/img00000001.png": png(1, 5, 5)}, "5x5"),
+        "empty class": (labelled([0, 2], ["cat", "dog", "cow"]), "'dog'"),
+    }
+    for name, (files, message) in bad.items():
+        assert tool("--check", write_zip(tmp_path / f"{name}.zip", files)) == 2
+        assert message in error_line(capsys)
+    assert tool("--check", write_zip(tmp_path / "vectors.zip", labelled([[0.5, 1]]))) == 0
+    assert "vectors of 2 numbers" in capsys.readouterr().out
+    assert tool("--check", write_zip(tmp_path / "bare.zip", {"a.png": png(0)})) == 0
+    assert "no labels" in capsys.readouterr().out

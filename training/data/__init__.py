@@ -1,0 +1,1 @@
+"""Data sets: archive format, foreign sources, conversion, torch data set and loaders."""

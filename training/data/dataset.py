@@ -1,0 +1,143 @@
+"""The data set that training and metrics see: uint8 images and class indices."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dnnlib import Config, UserError
+from dnnlib.logs import track
+from training.data.archive import ImageArchive
+from training.data.labels import check_every_class
+from training.data.parallel import ordered_map
+
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+class DataConfig(Config):
+    """Which images are trained on.
+
+    `resolution` is (width, height) that the data must have, None takes the data's own. `subset` is
+    the most images to use, drawn by `seed`. `use_labels` None follows the data.
+    """
+
+    path: str
+    resolution: tuple[PositiveInt, PositiveInt] | None = None
+    mirror: bool = False
+    subset: PositiveInt | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+    use_labels: bool | None = None
+
+
+class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Images of `archive` as `config` selects them; with `mirror` the second half is x-flipped.
+
+    `labels`: int64 `[N]`, zeros where unconditional. `num_classes`: 0 where unconditional.
+    `class_names`: one for each class. Raises `UserError` where the data is not what `config` asks.
+    """
+
+    def __init__(self, archive: ImageArchive, config: DataConfig) -> None:
+        self.archive = archive
+        self.config = config
+        self.height, self.width, self.num_channels = archive.shape
+        if config.resolution not in {None, (self.width, self.height)}:
+            wanted = "{}x{}".format(*config.resolution)
+            raise UserError(
+                f"{config.path}: --resolution asks for {wanted}, the images are "
+                f"{self.width}x{self.height}; make a copy of that size with dataset_tool.py "
+                f"--resolution {wanted}"
+            )
+        self._indices = _choose(len(archive), config.subset, config.seed)
+        labels = _class_labels(archive, config.use_labels)
+        self.class_names = () if labels is None else archive.class_names
+        self.num_classes = len(self.class_names)
+        chosen = np.zeros(len(self._indices)) if labels is None else labels[self._indices]
+        self.labels = torch.from_numpy(chosen.astype(np.int64)).repeat(2 if config.mirror else 1)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """Image `index`, uint8 `[C, H, W]` in 0..255, and its label, int64 scalar.
+
+        Raises `UserError` where the file is unreadable or unlike the first image.
+        """
+        flipped, position = divmod(range(len(self))[index], len(self._indices))
+        image = self._image(position)
+        return image.flip(2) if flipped else image, self.labels[index]
+
+    @property
+    def class_counts(self) -> Tensor:
+        """Images of each class, int64 `[num_classes]`."""
+        if self.num_classes == 0:
+            return torch.zeros(0, dtype=torch.int64)
+        return torch.bincount(self.labels, minlength=self.num_classes)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what the data set yields; the archive's own where it yields all of that."""
+        mirror, classes = self.config.mirror, self.num_classes
+        whole = len(self._indices) == len(self.archive)
+        if whole and not mirror and classes == len(self.archive.class_names):
+            return self.archive.digest()
+        selection = [self.archive.digest(), self._indices.tolist(), mirror, classes]
+        return hashlib.sha256(json.dumps(selection).encode()).hexdigest()
+
+    def check_classes(self) -> None:
+        """Raise `UserError` where a class has no image."""
+        check_every_class(self.config.path, self.class_names, self.class_counts.tolist())
+
+    def load_images(self, threads: int) -> Tensor:
+        """All images in memory, uint8 `[N, C, H, W]`, read by `threads` threads."""
+        count = len(self._indices)
+        images = torch.empty(
+            len(self), self.num_channels, self.height, self.width, dtype=torch.uint8
+        )
+        read = ordered_map(self._image, range(count), threads)
+        for position, image in enumerate(track(read, "Reading images", count, "images")):
+            images[position] = image
+        images[count:] = images[: len(self) - count].flip(3)
+        return images
+
+    def _image(self, position: int) -> Tensor:
+        pixels = self.archive.read(int(self._indices[position]))
+        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+def open_dataset(config: DataConfig) -> ImageDataset:
+    """The data set `config` describes. Raises `UserError` where it cannot be had."""
+    return ImageDataset(ImageArchive(config.path), config)
+
+
+def _choose(count: int, subset: int | None, seed: int) -> NDArray[np.int64]:
+    """Indices of the images to use, ascending: all, or `subset` drawn without replacement."""
+    if subset is None or subset >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, subset, replace=False))
+
+
+def _class_labels(archive: ImageArchive, use_labels: bool | None) -> NDArray[np.int64] | None:
+    """Class indices int64 `[N]`, None for an unconditional view."""
+    if use_labels is False:
+        return None
+    if archive.labels is None:
+        if use_labels:
+            raise UserError(
+                f"{archive.path}: --cond asks for classes, but the data has no labels; put the "
+                "images in class folders or add a dataset.json, or train with --cond=false"
+            )
+        return None
+    if archive.labels.ndim == 2:
+        raise UserError(
+            f"{archive.path}: its labels are vectors of {archive.labels.shape[1]} numbers, "
+            "training takes class indices; relabel the data or train with --cond=false"
+        )
+    return archive.labels.astype(np.int64)

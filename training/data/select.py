@@ -1,0 +1,79 @@
+"""Choose which images of a source to convert, before any is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnnlib import UserError
+from training.data.sources import Source
+
+
+@dataclass(frozen=True)
+class Selection:
+    """`indices` into the source, int64 `[M]`, ascending; their `labels` (None: none), renumbered
+    to `class_names`."""
+
+    indices: NDArray[np.int64]
+    labels: NDArray[np.int64] | NDArray[np.float64] | None
+    class_names: tuple[str, ...]
+
+
+def select(
+    source: Source,
+    classes: tuple[str, ...] | None,
+    max_per_class: int | None,
+    max_images: int | None,
+) -> Selection:
+    """Images of the named `classes`, numbered in that order, thinned out evenly to the limits.
+
+    Raises `UserError` for a class that does not exist, and for `classes` or `max_per_class` where
+    the source has no class indices.
+    """
+    labels, class_names = source.labels, source.class_names
+    indices = np.arange(len(source.names))
+    if classes is not None or max_per_class is not None:
+        class_of = _class_indices(labels, "--classes" if classes else "--max-per-class")
+        if classes is not None:
+            class_of = _renumber(class_of, class_names, classes)
+            labels, class_names = class_of, classes
+        kept = [
+            _spread(np.flatnonzero(class_of == index), max_per_class)
+            for index in range(len(class_names))
+        ]
+        indices = np.sort(np.concatenate(kept))
+    indices = _spread(indices, max_images)
+    return Selection(indices, None if labels is None else labels[indices], class_names)
+
+
+def _spread(items: NDArray[np.int64], limit: int | None) -> NDArray[np.int64]:
+    """`limit` items at even distances, so that sorted classes keep their shares; all if fewer."""
+    if limit is None or limit >= len(items):
+        return items
+    return items[np.arange(limit) * len(items) // limit]
+
+
+def _class_indices(labels: NDArray[Any] | None, flag: str) -> NDArray[np.int64]:
+    if labels is None or labels.ndim != 1:
+        found = "no labels" if labels is None else "vectors as labels"
+        raise UserError(f"{flag}: needs data with classes, the source has {found}; drop the option")
+    return labels.astype(np.int64)
+
+
+def _renumber(
+    class_of: NDArray[np.int64], class_names: tuple[str, ...], classes: tuple[str, ...]
+) -> NDArray[np.int64]:
+    """Class indices in the numbering of `classes`, -1 for classes left out."""
+    for name in classes:
+        if name not in class_names:
+            known = ", ".join(class_names[:20]) + (", ..." if len(class_names) > 20 else "")
+            raise UserError(f"--classes: there is no class {name!r}; the source has {known}")
+        if classes.count(name) > 1:
+            raise UserError(f"--classes: names {name!r} twice; name each class once")
+    numbers = np.full(len(class_names), -1)
+    for number, name in enumerate(classes):
+        numbers[class_names.index(name)] = number
+    return numbers[class_of]

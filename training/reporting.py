@@ -1,0 +1,97 @@
+"""What a run says of itself: log lines, stats.jsonl and TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from dnnlib import UserError
+from dnnlib.logs import logger
+from training.players import Players
+from training.state import TrainingState
+
+Values = dict[str, float]
+
+
+class Reporter:
+    """Appends a line a tick to `stats.jsonl`, the log and the TensorBoard events of a run."""
+
+    def __init__(self, run_dir: Path, device: torch.device) -> None:
+        self._path = run_dir / "stats.jsonl"
+        self._events = SummaryWriter(str(run_dir))
+        self._device = device
+
+    def report(
+        self,
+        state: TrainingState,
+        stats: dict[str, tuple[float, float]],
+        seconds: float,
+        seconds_per_kimg: float,
+    ) -> None:
+        """Write what happened since the last tick; `seconds` is the time of the whole run."""
+        values: Values = {name: mean for name, (mean, _) in stats.items()}
+        values |= horizons(state.players)
+        values["Timing/seconds"] = seconds
+        values["Timing/sec_per_kimg"] = seconds_per_kimg
+        values["Resources/peak_memory_gib"] = peak_memory_gib(self._device)
+        record = {"kimg": state.nimg / 1000, "step": state.step, **values}
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise UserError(f"{self._path}: cannot be written ({error.strerror})") from error
+        for name, value in values.items():
+            self._events.add_scalar(name, value, state.nimg)
+        self._events.flush()
+        replaced = values.get("Gradients/replaced", 0)
+        if replaced:
+            logger.warning(f"non-finite gradients were replaced, {replaced:g} a phase on average")
+        logger.info(summary(state, values))
+
+    def report_scores(self, state: TrainingState, scores: Values) -> None:
+        """Add scores, which have files of their own, to the TensorBoard events."""
+        for name, value in scores.items():
+            self._events.add_scalar(f"Metrics/{name}", value, state.nimg)
+        self._events.flush()
+
+    def close(self) -> None:
+        """Finish the event file."""
+        self._events.close()
+
+
+def summary(state: TrainingState, values: Values) -> str:
+    """One tick in one line."""
+    parts = [
+        f"kimg {state.nimg / 1000:<8.1f}",
+        f"{values['Timing/sec_per_kimg']:.2f} s/kimg",
+        f"G {values['Loss/G/adversarial']:.3f}",
+        f"D {values['Loss/D/adversarial']:.3f}",
+    ]
+    if "Loss/C/label" in values:
+        parts.append(f"C {values['Loss/C/label']:.3f}")
+    parts += [f"{name} {int(values[name])}" for name in ("T_D", "T_C") if name in values]
+    parts.append(f"{values['Resources/peak_memory_gib']:.1f} GiB")
+    return "  ".join(parts)
+
+
+def horizons(players: Players) -> Values:
+    """T and p of D and C, where they see noise."""
+    values: Values = {}
+    for name, view in (("D", players.view_d), ("C", players.view_c)):
+        if view is not None:
+            values[f"T_{name}"] = float(view.diffusion.horizon)
+            values[f"p_{name}"] = float(view.schedule.p)
+    return values
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Most memory used so far: the device's on CUDA, elsewhere the process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)

@@ -1,0 +1,92 @@
+"""Run folders: where a run begins, and where it goes on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dnnlib import UserError
+from dnnlib.files import create_run_dir, find_run_dirs, write_text
+from dnnlib.logs import logger
+from torch_utils.checkpoint import load_state, previous_state_path
+from training.config import TrainingConfig
+from training.state import TrainingState
+
+OPTIONS_FILE = "training_options.json"
+STATE_FILE = "training-state.pt"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and the state to go on from in it."""
+
+    path: Path
+    state: TrainingState
+
+
+def open_run(config: TrainingConfig, outdir: Path, exp_id: str | None, device: torch.device) -> Run:
+    """The newest run folder of the same configuration in `outdir`, or a new one.
+
+    Typing the same command again goes on where the run stopped.
+    """
+    description = describe(config, exp_id)
+    for path in reversed(find_run_dirs(outdir, description)):
+        if (path / OPTIONS_FILE).is_file() and not conflicts(saved_config(path), config):
+            return continue_run(config, path, device)
+    path = create_run_dir(outdir, description)
+    write_text(path / OPTIONS_FILE, config.to_json())
+    return Run(path, TrainingState(config, device))
+
+
+def continue_run(config: TrainingConfig, path: Path, device: torch.device) -> Run:
+    """The run in `path`, with `config`, which may differ in how it is carried out alone.
+
+    Raises `UserError` naming the fields when it differs in what is computed.
+    """
+    differences = conflicts(saved_config(path), config)
+    if differences:
+        raise UserError(
+            f"--resume {path}: that run has other settings ({'; '.join(differences)}); repeat its "
+            "options, or start a new run from its network with --resume "
+            f"{path}/network-snapshot-*.safetensors"
+        )
+    state = TrainingState(config, device)
+    if any(file.is_file() for file in (path / STATE_FILE, previous_state_path(path / STATE_FILE))):
+        state.load_state_dict(load_state(path / STATE_FILE, device))
+        logger.info(f"Continuing {path} at kimg {state.nimg / 1000:.1f}")
+    write_text(path / OPTIONS_FILE, config.to_json())
+    return Run(path, state)
+
+
+def saved_config(path: Path) -> TrainingConfig:
+    """The configuration of the run in `path`. Raises `UserError` when there is none."""
+    file = path / OPTIONS_FILE
+    if not file.is_file():
+        raise UserError(f"--resume {path}: not a run folder, it has no {OPTIONS_FILE}")
+    return TrainingConfig.from_json(file.read_text(encoding="utf-8"), file)
+
+
+def conflicts(ours: TrainingConfig, theirs: TrainingConfig) -> list[str]:
+    """Differences in what is computed; `run`, how it is carried out, may change."""
+    return [line for line in ours.differences(theirs) if not line.startswith(("run.", "data.path"))]
+
+
+def describe(config: TrainingConfig, exp_id: str | None) -> str:
+    """The name of a run behind its number: data, condition, preset, batch."""
+    data = re.sub(r"[^A-Za-z0-9_]+", "_", Path(config.data.path).stem).strip("_") or "data"
+    parts = [
+        data,
+        "cond" if config.facts.num_classes else "uncond",
+        config.preset,
+        f"batch{config.batch}",
+    ]
+    if config.data.mirror:
+        parts.append("mirror")
+    if config.data.subset is not None:
+        parts.append(f"subset{config.data.subset}")
+    if exp_id:
+        parts.append(exp_id)
+    return "-".join(parts)

@@ -1,0 +1,109 @@
+"""Command-line options that the scripts which work with a finished network share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dnnlib.cli import Command
+
+
+class Number(click.FloatRange):
+    """A finite number; `click.FloatRange` lets NaN pass."""
+
+    name = "number"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"takes a finite number, found {value!r}", param, ctx)
+        return number
+
+
+def switch(name: str, help_text: str, default: bool | None = False) -> Callable[[Command], Command]:
+    """A boolean option: `--name` alone, or with a value (1, true, yes and their opposites)."""
+    return click.option(
+        name, type=click.BOOL, is_flag=False, flag_value=True, default=default, help=help_text
+    )
+
+
+def network_options(command: Command) -> Command:
+    """Which network, and how it is computed: `network`, `device`, `batch`."""
+    return _apply(
+        command,
+        click.option(
+            "--network",
+            required=True,
+            help="A network: file, URL, or run folder (its best network).",
+        ),
+        click.option(
+            "--device",
+            type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+            default="auto",
+            show_default=True,
+        ),
+        click.option(
+            "--batch",
+            type=click.IntRange(min=1),
+            default=16,
+            show_default=True,
+            help="Images made at a time; changes speed and memory, not the images.",
+        ),
+    )
+
+
+def outdir_option(command: Command) -> Command:
+    """Where results go: `outdir`."""
+    return _apply(
+        command,
+        click.option("--outdir", type=click.Path(path_type=Path), help="Folder of the results."),
+    )
+
+
+def truncation_option(command: Command) -> Command:
+    """How far styles may be from the centre: `trunc`."""
+    return _apply(
+        command,
+        click.option(
+            "--trunc",
+            type=Number(min=-10, max=10),
+            default=1.0,
+            show_default=True,
+            help="Truncation psi: below 1 images are more alike and more faithful.",
+        ),
+    )
+
+
+def style_options(command: Command) -> Command:
+    """How latents become images: `trunc`, `trunc_center`, `noise_mode`."""
+    return _apply(
+        command,
+        truncation_option,
+        click.option(
+            "--trunc-center",
+            type=click.Choice(["global", "class"]),
+            default="global",
+            show_default=True,
+            help="Truncate towards the mean style of all images, or of the image's class.",
+        ),
+        click.option(
+            "--noise-mode",
+            type=click.Choice(["const", "random", "none"]),
+            default="const",
+            show_default=True,
+            help="Per-pixel noise: one for all images, another for every image, or none.",
+        ),
+    )
+
+
+def _apply(command: Command, *options: Callable[[Command], Command]) -> Command:
+    """Decorate so that --help lists the options in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
