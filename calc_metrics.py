@@ -12,7 +12,7 @@ from dnnlib import Config, UserError
 from dnnlib.cli import CONTEXT, NameList, run
 from dnnlib.download import is_url
 from dnnlib.logs import logger
-from metrics.detectors import DETECTORS, get_detector
+from metrics.detectors import DEFAULT_DETECTOR, DETECTORS, get_detector
 from metrics.records import append_record, format_table
 from metrics.suite import evaluate, parse_metrics
 from torch_utils.world import choose_device
@@ -52,15 +52,18 @@ def measure(config: MeasureConfig) -> None:
     # Noise as in training: another one for each image.
     style = StyleConfig(trunc=config.trunc, noise_mode="random")
     synthesizer = Synthesizer(network.generator.to(device), style, noise_device=device)
+    outdir = config.outdir
+    if outdir is None and not is_url(config.network):
+        outdir = network.path.parent
+    if outdir is not None:
+        _make_folder(outdir)
     origin = {"network": network.digest, "kimg": network.nimg // 1000}
     fakes = GeneratedImages(synthesizer, dataset.labels, config.seed, origin)
     records = evaluate(config.metrics, DatasetImages(dataset), fakes, detector, config.batch)
     logger.info(format_table(records))
-    outdir = config.outdir or network.path.parent
-    if config.outdir is None and is_url(config.network):
+    if outdir is None:
         logger.info("The scores are not kept: give --outdir for a network from a URL")
         return
-    _make_folder(outdir)
     for record in records:
         logger.info(f"Added to {append_record(outdir, record)}")
 
@@ -84,8 +87,8 @@ def matching_dataset(config: MeasureConfig, network: NetworkFile) -> ImageDatase
     theirs = describe_shape(dataset.archive.shape)
     if ours != theirs:
         raise UserError(
-            f"--data {data.path}: its images are {theirs}, the network makes {ours}; convert the "
-            "data with dataset_tool.py"
+            f"--data {data.path}: its images are {theirs}, the network makes {ours}; measure "
+            "against images of that kind (dataset_tool.py makes them that size)"
         )
     if dataset.num_classes != facts.num_classes:
         raise UserError(
@@ -116,7 +119,7 @@ def _make_folder(path: Path) -> None:
 @click.option(
     "--detector",
     type=click.Choice(list(DETECTORS)),
-    default=next(iter(DETECTORS)),
+    default=DEFAULT_DETECTOR,
     show_default=True,
     help="What turns images into features.",
 )

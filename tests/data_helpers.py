@@ -1,4 +1,4 @@
-"""Tiny data sets for the tests of training/data."""
+"""Tiny data sets and a short way to run dataset_tool.py, for the tests of training/data."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from PIL import Image
 
+import dataset_tool
+from dnnlib.cli import run
+from training.data.archive import ImageArchive
 from training.data.images import Pixels, encode_image
 
 # A busy machine is no failure.
@@ -59,3 +63,25 @@ def labelled(labels: list[object], class_names: list[str] | None = None) -> dict
     content = {"labels": list(zip(names, labels, strict=True)), "class_names": class_names}
     files = {name: png(index) for index, name in enumerate(names)}
     return files | {"dataset.json": json.dumps(content).encode()}
+
+
+def tool(*args: object) -> int:
+    """Exit status of dataset_tool.py with these arguments."""
+    with pytest.raises(SystemExit) as ended:
+        run(dataset_tool.main, [str(argument) for argument in args])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def converted(source: Path, dest: Path, *options: object) -> ImageArchive:
+    """The archive that dataset_tool.py makes of `source`."""
+    assert tool("--source", source, "--dest", dest, *options) == 0
+    return ImageArchive(dest)
+
+
+def error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on stderr that a failed run must end with."""
+    # click begins a new line below the ^C of the terminal.
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("Error: ")
+    return lines[0]

@@ -52,19 +52,6 @@ def write_network(path: Path, config: TrainingConfig) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network file with the classes `CLASSES`, 16x16 grey."""
-    return write_network(tmp_path_factory.mktemp("network") / "tiny.safetensors", tiny_config())
-
-
-@pytest.fixture(scope="session")
-def unconditional(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network file without classes, 16x8 RGB."""
-    config = tiny_config(class_names=(), num_channels=3, size=(16, 8))
-    return write_network(tmp_path_factory.mktemp("network") / "plain.safetensors", config)
-
-
 def exit_status(command: click.Command, *args: object) -> int:
     """Exit status of a script with these arguments."""
     with pytest.raises(SystemExit) as ended:

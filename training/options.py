@@ -49,6 +49,7 @@ class TrainOptions(Config):
     latent_dim: int = Field(512, ge=1)  # of z and of w
     map_layers: int = Field(ge=1)
     map_layers_d: int = Field(8, ge=0)
+    map_lr: float = Field(0.01, gt=0)
     mbstd: int = Field(ge=0)
     class_groups: bool = False
     architecture_d: Architecture = "resnet"
@@ -166,6 +167,7 @@ def _generator(options: TrainOptions) -> GeneratorConfig:
         z_dim=options.latent_dim,
         w_dim=options.latent_dim,
         map_layers=options.map_layers,
+        map_lr=options.map_lr,
         channel_base=options.channel_base,
         channel_max=options.channel_max,
     )
@@ -178,6 +180,7 @@ def _discriminator(options: TrainOptions) -> DiscriminatorConfig:
         architecture=options.architecture_d,
         mbstd_group=options.mbstd,
         map_layers=options.map_layers_d,
+        map_lr=options.map_lr,
         t_embed=options.t_embed,
     )
 

@@ -24,8 +24,9 @@ MAX_GIF_FPS = 50  # players slow down anything quicker
 # fmt: off
 _MP4_PARAMETERS = (
     "-crf", "16",
-    "-vf", "scale=out_color_matrix=bt709:out_range=tv",
-    "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709",
+    "-vf",
+    "scale=out_color_matrix=bt709:out_range=tv,"
+    "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709",
     "-movflags", "+faststart",
     "-f", "mp4",
 )

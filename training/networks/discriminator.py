@@ -16,6 +16,7 @@ class DiscriminatorConfig(TrunkConfig):
     """The trunk, and what conditions it."""
 
     map_layers: int = 8
+    map_lr: float = 0.01  # learning rate of the mapping network, relative
     t_embed: TimestepEmbeddingKind = "fourier"
     cmap_dim: int | None = None  # features of the projected condition; None: as many as the base's
 
@@ -44,7 +45,7 @@ class Discriminator(Trunk):
         super().__init__(config, width, height, img_channels, cmap_dim if conditional else 1)
         self.embed_timesteps = embedding
         self.mapping = (
-            MappingNetwork(0, condition_dim, cmap_dim, None, config.map_layers)
+            MappingNetwork(0, condition_dim, cmap_dim, None, config.map_layers, config.map_lr)
             if conditional
             else None
         )

@@ -26,6 +26,7 @@ class GeneratorConfig(Config):
     z_dim: int = 512
     w_dim: int = 512
     map_layers: int = 2
+    map_lr: float = 0.01  # learning rate of the mapping network, relative
     channel_base: int = 16384
     channel_max: int = 512
     architecture: Architecture = "skip"
@@ -219,7 +220,7 @@ class Generator(nn.Module):
         self.synthesis = SynthesisNetwork(config, width, height, img_channels)
         self.num_ws = self.synthesis.num_ws
         self.mapping = MappingNetwork(
-            config.z_dim, c_dim, config.w_dim, self.num_ws, config.map_layers
+            config.z_dim, c_dim, config.w_dim, self.num_ws, config.map_layers, config.map_lr
         )
 
     def forward(

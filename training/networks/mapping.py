@@ -26,7 +26,7 @@ class MappingNetwork(nn.Module):
         w_dim: int,
         num_ws: int | None,
         num_layers: int,
-        lr_multiplier: float = 0.01,
+        lr_multiplier: float,
     ) -> None:
         super().__init__()
         self.z_dim, self.c_dim, self.w_dim = z_dim, c_dim, w_dim

@@ -1,0 +1,191 @@
+"""The training step: who moves when, and what it may depend on."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from training_helpers import CPU, small_config, small_trainer
+
+from dnnlib import UserError
+from torch_utils.seeding import reseed
+from torch_utils.stats import Stats
+from training.networks.layers import MinibatchStdLayer
+from training.options import resolve_options
+from training.presets import PRESET_NAMES
+from training.state import TrainingState, average_beta
+from training.trainer import class_group_order, replace_non_finite_gradients
+
+
+def weights(module: nn.Module) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in module.parameters()]
+
+
+def differ(before: list[Tensor], after: list[Tensor]) -> bool:
+    return any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_each_phase_moves_its_own_player_alone() -> None:
+    trainer = small_trainer(small_config(pl_weight=2.0))
+    players = trainer.state.players
+    assert [phase.name for phase in trainer.phases] == ["C", "G", "G_reg", "D", "D_reg"]
+    for phase in trainer.phases:
+        before = {name: weights(getattr(players, name)) for name in ("G", "D", "C", "G_ema")}
+        trainer.update(phase, next(trainer.data))
+        moved = {name for name in before if differ(before[name], weights(getattr(players, name)))}
+        assert moved == {phase.name[0]}
+        assert not any(parameter.requires_grad for parameter in players.parameters())
+
+
+def test_every_weight_of_a_player_gets_a_gradient() -> None:
+    trainer = small_trainer(small_config())
+    for phase in trainer.phases[:3]:
+        trainer.update(phase, next(trainer.data))
+        without = [n for n, p in phase.player.named_parameters() if p.grad is None]
+        assert without == []
+
+
+@pytest.mark.parametrize("name", ["C", "G", "D", "D_reg"])
+def test_gradients_do_not_depend_on_micro_batches_where_no_loss_couples_images(name: str) -> None:
+    gradients = []
+    for batch_gpu in (8, 2):
+        config = small_config(
+            batch_gpu=batch_gpu, mbstd=0, noise_model="none", lambda_c=0.0, lambda_g=1.0
+        )
+        trainer = small_trainer(config)
+        phase = next(phase for phase in trainer.phases if phase.name == name)
+        reseed(7)
+        trainer.update(phase, next(trainer.data))
+        gradients.append([p.grad for p in phase.player.parameters() if p.grad is not None])
+    for whole, parts in zip(*gradients, strict=True):
+        torch.testing.assert_close(whole, parts, rtol=1e-4, atol=1e-6)
+
+
+def test_resuming_is_exact_bit_for_bit() -> None:
+    config = small_config()
+    straight = small_trainer(config)
+    for _ in range(11):
+        straight.step()
+
+    first = small_trainer(config)
+    for _ in range(6):
+        first.step()
+    saved = copy.deepcopy(first.state.state_dict())
+    second = small_trainer(config)
+    second.state.load_state_dict(saved)
+    for _ in range(5):
+        second.step()
+
+    expected, actual = straight.state.state_dict(), second.state.state_dict()
+    assert expected["nimg"] == actual["nimg"] == 88
+    for key, tensor in expected["players"].items():
+        assert torch.equal(tensor, actual["players"][key]), key
+
+
+def test_horizons_move_every_fourth_step_and_are_part_of_the_state() -> None:
+    trainer = small_trainer(small_config(ada_kimg=0.1, kimg=0.1))
+    players = trainer.state.players
+    assert players.view_d is not None and players.view_c is not None
+    horizons = []
+    for _ in range(8):
+        trainer.step()
+        horizons.append(int(players.view_c.diffusion.horizon))
+    assert horizons[:3] == [10, 10, 10]
+    assert horizons[3] == 10 + round(0.32 * 290)
+    assert horizons[7] == 10 + round(0.64 * 290)
+    state = TrainingState(trainer.config, CPU)
+    state.load_state_dict(trainer.state.state_dict())
+    assert state.players.view_d is not None
+    assert state.players.view_d.schedule.p == players.view_d.schedule.p
+    assert torch.equal(
+        state.players.view_c.diffusion.timestep_list,  # type: ignore[union-attr]
+        players.view_c.diffusion.timestep_list,
+    )
+
+
+def test_parts_can_be_left_out() -> None:
+    plain = small_trainer(small_config(classifier=False, noise_model="none", gamma=0.0))
+    assert [phase.name for phase in plain.phases] == ["G", "D"]
+    assert plain.state.players.view_d is None
+    unconditional = small_trainer(small_config(num_classes=0))
+    assert unconditional.state.players.C is None
+    assert unconditional.state.players.view_d is not None
+    for trainer in (plain, unconditional):
+        trainer.step()
+
+
+def test_generated_labels_follow_the_data() -> None:
+    trainer = small_trainer(small_config(batch=64))
+    trainer.dataset_labels = torch.tensor([1, 1, 1, 2])
+    draw = trainer.draw(next(trainer.data))
+    assert set(draw.fake_labels.tolist()) == {1, 2}
+    assert draw.fake_labels.eq(1).sum() > draw.fake_labels.eq(2).sum()
+    assert draw.images.min() >= -1
+    assert draw.images.max() <= 1
+
+
+def test_class_groups_put_a_class_into_one_group() -> None:
+    labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2])
+    grouped = labels[class_group_order(labels, 4)].reshape(4, 3)
+    assert grouped.eq(grouped[0]).all()
+    # The layer agrees on what a group is: images alike within each leave no deviation.
+    images = labels[class_group_order(labels, 4)].float()[:, None, None, None]
+    assert MinibatchStdLayer(4)(images)[:, 1].max() < 1e-3
+
+
+def test_non_finite_gradients_are_replaced_and_counted() -> None:
+    layer = nn.Linear(3, 1, bias=False)
+    layer.weight.grad = torch.tensor([[float("nan"), float("inf"), 2.0]])
+    assert replace_non_finite_gradients(layer) == 2
+    assert layer.weight.grad.tolist() == [[0.0, 1e5, 2.0]]
+
+
+def test_average_halves_the_distance_in_its_half_life() -> None:
+    config = small_config(ema_kimg=0.08, ema_rampup=None)
+    assert average_beta(config, 0) ** 10 == pytest.approx(0.5)
+    ramped = small_config(ema_kimg=10.0, ema_rampup=0.05)
+    assert average_beta(ramped, 8) < 1e-4  # at first the average is the network itself
+    assert average_beta(ramped, 10**9) == pytest.approx(0.5 ** (8 / 10_000))
+
+
+def test_stats_are_means_since_the_last_look() -> None:
+    stats = Stats(CPU)
+    stats.report("x", torch.tensor([1.0, 3.0]))
+    stats.report("x", torch.tensor(5.0))
+    mean, deviation = stats.collect()["x"]
+    assert mean == 3
+    assert deviation == pytest.approx((8 / 3) ** 0.5)
+    assert stats.collect() == {}
+
+
+@pytest.mark.parametrize("name", PRESET_NAMES)
+def test_presets_make_consistent_configs(name: str) -> None:
+    options = resolve_options(name, {"batch": 32}, 256, 256)  # type: ignore[arg-type]
+    assert options.batch == 32
+    assert options.batch % options.micro_batches == 0
+
+
+def test_auto_follows_the_resolution() -> None:
+    small = resolve_options("auto", {}, 32, 32)
+    large = resolve_options("auto", {}, 1024, 1024)
+    assert (small.batch, large.batch) == (32, 4)
+    assert (small.lr, large.lr) == (0.0025, 0.002)
+    assert (small.channel_base, large.channel_base) == (16384, 32768)
+    assert large.gamma == pytest.approx(0.0002 * 1024**2 / 4)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"batch": 0}, "--batch"),
+        ({"gamma": float("nan")}, "--gamma"),
+        ({"t_min": 50, "t_max": 20}, "t_max must be at least t_min"),
+        ({"batch": 30, "batch_gpu": 8}, "batch must be a multiple of batch_gpu"),
+        ({"lambda_g": 1.5}, "--lambda_g"),
+    ],
+)
+def test_options_out_of_range_are_named(given: dict[str, float], named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        small_config(**given)
