@@ -31,11 +31,11 @@ def make_evaluate(config: TrainingConfig, dataset: ImageDataset, run_dir: Path) 
         return None
 
     def scores(generator: Generator, network: Path) -> list[Score]:
-        detector = get_detector(DEFAULT_DETECTOR, generator.mapping.w_avg.device)
+        device = generator.mapping.w_avg.device
+        detector = get_detector(DEFAULT_DETECTOR, device)
         origin = {"network": network.name, "network_digest": sha256_file(network)}
-        fakes = GeneratedImages(
-            Synthesizer(generator, StyleConfig()), dataset.labels, config.seed, origin
-        )
+        synthesizer = Synthesizer(generator, StyleConfig(noise_mode="random"), device)
+        fakes = GeneratedImages(synthesizer, dataset.labels, config.seed, origin)
         records = evaluate(config.run.metrics, DatasetImages(dataset), fakes, detector)
         logger.info(format_table(records))
         for record in records:
