@@ -15,7 +15,7 @@ from metrics.records import append_record, format_table
 from metrics.suite import evaluate, parse_metrics
 from torch_utils.world import World, choose_device
 from training.config import TrainingConfig
-from training.data.dataset import DataConfig, ImageDataset
+from training.data.dataset import ImageDataset
 from training.launch import LaunchRequest, launch
 from training.loop import Evaluate, Score
 from training.networks.generator import Generator
@@ -24,8 +24,8 @@ from training.presets import PRESET_NAMES, PresetName
 from training.synthesis import DatasetImages, GeneratedImages, StyleConfig, Synthesizer
 
 
-def make_evaluate(config: TrainingConfig, dataset: ImageDataset, run_dir: Path) -> Evaluate | None:
-    """The scores that a run takes at each snapshot, into `metric-*.jsonl` of its folder."""
+def make_evaluate(config: TrainingConfig, dataset: ImageDataset) -> Evaluate | None:
+    """The scores that a run takes at each snapshot, into `metric-*.jsonl` beside the network."""
     metrics = parse_metrics(config.run.metrics)
     if not metrics:
         return None
@@ -39,7 +39,7 @@ def make_evaluate(config: TrainingConfig, dataset: ImageDataset, run_dir: Path) 
         records = evaluate(config.run.metrics, DatasetImages(dataset), fakes, detector)
         logger.info(format_table(records))
         for record in records:
-            append_record(run_dir, record)
+            append_record(network.parent, record)
         return [
             Score(name, value, metric.family.lower_is_better)
             for metric, record in zip(metrics, records, strict=True)
@@ -52,7 +52,7 @@ def make_evaluate(config: TrainingConfig, dataset: ImageDataset, run_dir: Path) 
 @click.command(context_settings=CONTEXT)
 @click.option("--outdir", type=click.Path(path_type=Path), help="Folder of all runs.")
 @click.option("--data", help="Images to train on: a folder or a zip.")
-@click.option("--cfg", type=click.Choice(PRESET_NAMES), default="auto", show_default=True)
+@click.option("--cfg", type=click.Choice(PRESET_NAMES), help="Preset of all options. [auto]")
 @click.option(
     "--device",
     type=click.Choice(["auto", "cuda", "cpu", "mps"]),
@@ -61,7 +61,7 @@ def make_evaluate(config: TrainingConfig, dataset: ImageDataset, run_dir: Path) 
 )
 @click.option("--cond", type=click.BOOL, help="Train with classes. [follows the data]")
 @click.option("--subset", type=click.IntRange(min=1), help="Train on that many images. [all]")
-@click.option("--mirror", type=click.BOOL, default=False, help="Add x-flipped copies. [no]")
+@click.option("--mirror", type=click.BOOL, help="Add x-flipped copies. [no]")
 @click.option("--resume", type=click.Path(path_type=Path), help="A run folder to continue.")
 @click.option("--exp-id", help="Appended to the name of the run's folder.")
 @click.option("-n", "--dry-run", is_flag=True, help="Check everything, print it, write nothing.")
@@ -69,11 +69,11 @@ def make_evaluate(config: TrainingConfig, dataset: ImageDataset, run_dir: Path) 
 def main(
     outdir: Path | None,
     data: str | None,
-    cfg: PresetName,
+    cfg: PresetName | None,
     device: Literal["auto", "cuda", "cpu", "mps"],
     cond: bool | None,
     subset: int | None,
-    mirror: bool,
+    mirror: bool | None,
     resume: Path | None,
     exp_id: str | None,
     dry_run: bool,
@@ -84,14 +84,10 @@ def main(
     Typing the same command again continues the run where it stopped. Options that are left out
     follow --cfg; their defaults stand in brackets.
     """
+    options |= {"cfg": cfg, "cond": cond, "mirror": mirror, "subset": subset}
     request = LaunchRequest(
         outdir=outdir,
-        data=(
-            None
-            if data is None
-            else DataConfig(path=data, mirror=mirror, subset=subset, use_labels=cond)
-        ),
-        cfg=cfg,
+        data=data,
         given={name: value for name, value in options.items() if value is not None},
         resume=resume,
         exp_id=exp_id,

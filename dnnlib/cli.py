@@ -100,9 +100,10 @@ class Size(click.ParamType[tuple[int, int]]):
         if isinstance(value, tuple):
             return value
         match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", str(value).strip())
-        if match is None or "0" in match.groups():
+        size = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if 0 in size:
             self.fail(f"takes 256 or 320x256 (width x height), found {value!r}", param, ctx)
-        return int(match[1]), int(match[2] or match[1])
+        return size
 
 
 Command = TypeVar("Command", bound=Callable[..., object])

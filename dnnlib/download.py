@@ -28,24 +28,31 @@ def fetch(url: str, sha256: str | None = None) -> Path:
     target = cache_dir() / "downloads" / f"{key}-{Path(urlparse(url).path).name or 'file'}"
     if target.is_file():
         return target
+    with atomic_path(target) as temporary:
+        digest = _download(url, temporary, target.name)
+        if sha256 is not None and digest != sha256:
+            raise UserError(
+                f"{url}: expected SHA-256 {sha256}, got {digest}; the file is not what it should "
+                "be, fetch it by hand"
+            )
+    return target
+
+
+def _download(url: str, path: Path, title: str) -> str:
+    """Write `url`'s content to `path`; its SHA-256, hexadecimal."""
     digest = hashlib.sha256()
     try:
-        with requests.get(url, stream=True, timeout=30) as reply, atomic_path(target) as temporary:
+        with requests.get(url, stream=True, timeout=30) as reply:
             reply.raise_for_status()
             size = int(reply.headers.get("Content-Length", 0))
-            with temporary.open("wb") as file, Progress(target.name, size or None, "B") as bar:
+            with path.open("wb") as file, Progress(title, size or None, "B") as bar:
                 for chunk in reply.iter_content(1 << 20):
                     file.write(chunk)
                     digest.update(chunk)
                     bar.update(len(chunk))
-            if sha256 is not None and digest.hexdigest() != sha256:
-                raise UserError(
-                    f"{url}: expected SHA-256 {sha256}, got {digest.hexdigest()}; the file is not "
-                    "what it should be, fetch it by hand"
-                )
     except requests.RequestException as error:
         raise UserError(
             f"{url}: download failed ({type(error).__name__}); check the address and the network, "
             "or give a local file"
         ) from error
-    return target
+    return digest.hexdigest()

@@ -140,7 +140,7 @@ def test_class_groups_put_a_class_into_one_group() -> None:
     assert grouped.eq(grouped[0]).all()
     # The layer agrees on what a group is: images alike within each leave no deviation.
     images = labels[class_group_order(labels, 4)].float()[:, None, None, None]
-    assert MinibatchStdLayer(4)(images)[:, 1].max() < 1e-3
+    assert MinibatchStdLayer(4, 1)(images)[:, 1].max() < 1e-3
 
 
 def test_non_finite_gradients_are_replaced_and_counted() -> None:

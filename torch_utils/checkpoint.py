@@ -6,7 +6,7 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import safetensors
 import torch
@@ -45,9 +45,19 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     there is a whole one.
     """
     with atomic_path(path) as temporary:
-        torch.save(dict(state), temporary)
+        with temporary.open("wb") as file:
+            _save(dict(state), file)
         if path.exists():
             path.replace(previous_state_path(path))
+
+
+def _save(state: dict[str, Any], file: BinaryIO) -> None:
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:  # torch's own words for a write that failed
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def previous_state_path(path: Path) -> Path:
@@ -59,19 +69,26 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any]:
     """What `save_state` wrote; only tensors and plain values are unpickled (`weights_only`).
 
     Falls back to the previous file where the newest is missing, as after a crash between two
-    renames. Raises `UserError` when neither can be read.
+    renames. Raises `UserError` when neither is there, or the one to read is damaged or of another
+    kind.
     """
     for candidate in (path, previous_state_path(path)):
         if candidate.is_file():
             try:
-                state: dict[str, Any] = torch.load(
-                    candidate, map_location=device, weights_only=True
-                )
-                return state
-            except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
-                reason = str(error).splitlines()[0]
+                return _load(candidate, device)
+            except (pickle.UnpicklingError, RuntimeError, ValueError, LookupError, OSError):
                 raise UserError(
-                    f"{candidate}: not a readable training state ({reason}); start from a network "
-                    "snapshot with --resume NETWORK"
+                    f"{candidate}: not a readable training state, but damaged or of another kind; "
+                    "remove it, and the run goes on from the state before it or begins anew"
                 ) from None
     raise UserError(f"{path}: no such file; the run has no training state to resume from")
+
+
+def _load(path: Path, device: torch.device) -> dict[str, Any]:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("not a zip")
+    with zipfile.ZipFile(path) as file:
+        if file.testzip() is not None:  # torch checks no checksum
+            raise ValueError("damaged")
+    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    return state

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -27,11 +27,17 @@ class DataFacts(Config):
     digest: str
 
 
+Contrast = Literal["class", "instance"]  # views of images of a class, or of the same image alone
+
+
 class LossConfig(Config):
     """Weights of the objectives (DuDGAN section 3.3) and of their regularisers."""
 
     lambda_g: float = Field(0.95, ge=0, le=1)  # adversarial share of G's loss, the rest contrastive
     lambda_c: float = Field(0.95, ge=0, le=1)  # contrastive share of C's loss, the rest labels
+    label_g: float = Field(0.0, ge=0)  # weight of C's cross-entropy in G's loss
+    contrast_g: Contrast = "class"  # what attracts in G's contrastive loss
+    contrast_c: Contrast = "class"  # what attracts in C's
     temperature: float = Field(0.07, gt=0)
     r1_gamma: float = Field(1.0, ge=0)
     r1_interval: int = Field(16, ge=1)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from dnnlib import UserError
+from dnnlib.config import first_problem
 from dnnlib.logs import log_to_file, logger
 from torch_utils.modules import count_parameters
 from torch_utils.world import World
@@ -19,19 +23,21 @@ from training.players import Players
 from training.presets import PresetName
 from training.runs import Run, continue_run, open_run, saved_config
 
-# Prepares the scores of a run; None when none are asked for.
-MakeEvaluate = Callable[[TrainingConfig, ImageDataset, Path], Evaluate | None]
+# Prepares the scores of a run; None when none are asked for. Refuses those that do not exist.
+MakeEvaluate = Callable[[TrainingConfig, ImageDataset], Evaluate | None]
 
 RUN_OPTIONS = {"kimg": "total_kimg", "tick": "kimg_per_tick", "snap": "snapshot_ticks"}
 
 
 @dataclass(frozen=True)
 class LaunchRequest:
-    """A command line: `given` are the options of `TrainOptions` that were typed."""
+    """A command line.
+
+    `given` are the options that were typed of `TrainOptions`, `cond`, `mirror` and `subset`.
+    """
 
     outdir: Path | None
-    data: DataConfig | None
-    cfg: PresetName
+    data: str | None
     given: dict[str, Any]
     resume: Path | None
     exp_id: str | None
@@ -43,7 +49,13 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
 
     Raises `UserError` for what was asked wrongly, before anything is written.
     """
+    if request.exp_id and not re.fullmatch(r"[\w.+-]{1,100}", request.exp_id):
+        raise UserError(
+            f"--exp-id {request.exp_id}: becomes part of a folder's name; use up to 100 letters, "
+            "digits and '.', '_', '+', '-'"
+        )
     config, dataset = _configure(request)
+    evaluate = make_evaluate(config, dataset)
     logger.info(describe(config, world))
     if request.dry_run:
         logger.info(config.to_json())
@@ -53,7 +65,6 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
     if run.state.progress >= 1:
         logger.info(f"{run.path}: finished already; a longer --kimg would continue it")
         return None
-    evaluate = make_evaluate(config, dataset, run.path)
     handler = log_to_file(run.path / "log.txt")
     try:
         interrupted_by = TrainingLoop(config, run.state, dataset, run.path, world, evaluate).run()
@@ -72,11 +83,19 @@ def _configure(request: LaunchRequest) -> tuple[TrainingConfig, ImageDataset]:
         if request.resume is None:
             raise UserError("--data: name the images to train on, a folder or a zip")
         return _saved(request, request.resume)
-    dataset = open_dataset(request.data)
+    given = dict(request.given)
+    cfg: PresetName = given.pop("cfg", "auto")
+    data = DataConfig(
+        path=request.data,
+        mirror=given.pop("mirror", False),
+        subset=given.pop("subset", None),
+        use_labels=given.pop("cond", None),
+    )
+    dataset = open_dataset(data)
     dataset.check_classes()
     facts = data_facts(dataset)
-    options = resolve_options(request.cfg, request.given, facts.width, facts.height)
-    return make_config(options, request.data, facts), dataset
+    options = resolve_options(cfg, given, facts.width, facts.height)
+    return make_config(options, data, facts), dataset
 
 
 def _saved(request: LaunchRequest, run_dir: Path) -> tuple[TrainingConfig, ImageDataset]:
@@ -89,7 +108,10 @@ def _saved(request: LaunchRequest, run_dir: Path) -> tuple[TrainingConfig, Image
             f"--{fixed[0].replace('_', '-')}: a run that is resumed keeps its settings; leave it "
             "out, or start a new run with --data"
         )
-    run = RunConfig.model_validate(config.run.model_dump() | changes)
+    try:
+        run = RunConfig.model_validate(config.run.model_dump() | changes)
+    except ValidationError as error:
+        raise UserError(_in_terms_of_options(first_problem(error))) from None
     config = config.model_copy(update={"run": run})
     dataset = open_dataset(config.data)
     if data_facts(dataset) != config.facts:
@@ -98,6 +120,12 @@ def _saved(request: LaunchRequest, run_dir: Path) -> tuple[TrainingConfig, Image
             "restore it, or start a new run"
         )
     return config, dataset
+
+
+def _in_terms_of_options(problem: str) -> str:
+    field, rule = problem.split(":", 1)
+    option = next((name for name, its_field in RUN_OPTIONS.items() if its_field == field), field)
+    return f"--{option}:{rule}"
 
 
 def _open(request: LaunchRequest, config: TrainingConfig, world: World) -> Run:

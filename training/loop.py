@@ -81,11 +81,13 @@ class TrainingLoop:
 
         Raises `RunError` when the losses stay non-finite.
         """
-        if self.state.nimg == 0:
-            self._first_pictures()
-        with _signals_noted(self._interrupt):
-            self._train()
-        self.reporter.close()
+        try:
+            if self.state.nimg == 0:
+                self._first_pictures()
+            with _signals_noted(self._interrupt):
+                self._train()
+        finally:
+            self.reporter.close()
         return self.interrupted_by
 
     def _interrupt(self, number: int) -> None:
@@ -157,7 +159,7 @@ class TrainingLoop:
         self.reporter.report_scores(self.state, {score.name: score.value for score in scores})
         first = scores[0]
         rank = first.value if first.lower_is_better else -first.value
-        if self.state.best is None or rank < self.state.best:
+        if math.isfinite(rank) and (self.state.best is None or rank < self.state.best):
             self.state.best = rank
             best = self.run_dir / BEST_NETWORK
             save_network(best, self.state.players, self.config, self.state.nimg)

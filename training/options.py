@@ -9,7 +9,14 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from dnnlib import Config, UserError
 from dnnlib.config import first_problem
-from training.config import DataFacts, LossConfig, OptimizerConfig, RunConfig, TrainingConfig
+from training.config import (
+    Contrast,
+    DataFacts,
+    LossConfig,
+    OptimizerConfig,
+    RunConfig,
+    TrainingConfig,
+)
 from training.data.dataset import DataConfig, ImageDataset
 from training.diffusion import BetaSchedule, DiffusionConfig, TimestepDistribution
 from training.networks.classifier import ClassifierConfig
@@ -51,6 +58,7 @@ class TrainOptions(Config):
     map_layers_d: int = Field(8, ge=0)
     map_lr: float = Field(0.01, gt=0)
     mbstd: int = Field(ge=0)
+    mbstd_channels: int = Field(1, ge=1)
     class_groups: bool = False
     architecture_d: Architecture = "resnet"
     embed_dim: int = Field(512, ge=1)
@@ -79,6 +87,10 @@ class TrainOptions(Config):
     classifier: bool = Field(True, description="Train C and let it guide G. [yes, with classes]")
     lambda_g: float = Field(0.95, description="Adversarial share of G's loss. [0.95]")
     lambda_c: float = Field(0.95, description="Contrastive share of C's loss. [0.95]")
+    label_g: float = 0.0
+    contrast_g: Contrast = "class"
+    contrast_c: Contrast = "class"
+    lr_ratio_d: float = 1.0
     temperature: float = Field(0.07, description="Temperature of the contrastive losses. [0.07]")
     # How the run is carried out; these may change when it is resumed.
     tick: float = Field(4.0, description="kimg between progress lines.")
@@ -179,6 +191,7 @@ def _discriminator(options: TrainOptions) -> DiscriminatorConfig:
         channel_max=options.channel_max,
         architecture=options.architecture_d,
         mbstd_group=options.mbstd,
+        mbstd_channels=options.mbstd_channels,
         map_layers=options.map_layers_d,
         map_lr=options.map_lr,
         t_embed=options.t_embed,
@@ -211,6 +224,9 @@ def _losses(options: TrainOptions) -> LossConfig:
     return LossConfig(
         lambda_g=options.lambda_g,
         lambda_c=options.lambda_c,
+        label_g=options.label_g,
+        contrast_g=options.contrast_g,
+        contrast_c=options.contrast_c,
         temperature=options.temperature,
         r1_gamma=options.gamma,
         pl_weight=options.pl_weight,
@@ -220,4 +236,4 @@ def _losses(options: TrainOptions) -> LossConfig:
 
 def _optimizer(options: TrainOptions) -> OptimizerConfig:
     lr_c = options.lr / 10 if options.lr_c is None else options.lr_c
-    return OptimizerConfig(lr_g=options.lr, lr_d=options.lr, lr_c=lr_c)
+    return OptimizerConfig(lr_g=options.lr, lr_d=options.lr * options.lr_ratio_d, lr_c=lr_c)

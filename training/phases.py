@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from torch_utils.stats import Stats
-from training.config import LossConfig
+from training.config import Contrast, LossConfig
 from training.objectives import (
     discriminator_loss,
     generator_loss,
@@ -74,7 +74,9 @@ class ClassifierPhase(Phase):
         assert C is not None
         h = self.players.encode_two_views(draw.images)
         logits, labels = C.head(h), draw.labels.repeat(2)
-        contrastive = contrastive_loss(h, draw.labels, self.config.temperature)
+        contrastive = contrastive_loss(
+            h, draw.labels, self.config.contrast_c, self.config.temperature
+        )
         classification = label_loss(logits, labels)
         stats.report("Loss/C/contrastive", contrastive)
         stats.report("Loss/C/label", classification)
@@ -93,12 +95,17 @@ class GeneratorPhase(Phase):
         adversarial = generator_loss(logits)
         stats.report("Loss/G/adversarial", adversarial)
         stats.report("Signs/fake", logits.sign())
-        if players.C is None or config.lambda_g == 1:
+        if players.C is None or (config.lambda_g == 1 and config.label_g == 0):
             return adversarial
         h = players.encode_two_views(images)
-        contrastive = contrastive_loss(h, draw.fake_labels, config.temperature)
+        contrastive = contrastive_loss(h, draw.fake_labels, config.contrast_g, config.temperature)
         stats.report("Loss/G/contrastive", contrastive)
-        return config.lambda_g * adversarial + (1 - config.lambda_g) * contrastive
+        loss = config.lambda_g * adversarial + (1 - config.lambda_g) * contrastive
+        if config.label_g == 0:
+            return loss
+        classification = label_loss(players.C.head(h), draw.fake_labels.repeat(2))
+        stats.report("Loss/G/label", classification)
+        return loss + config.label_g * classification
 
 
 class PathLengthPhase(Phase):
@@ -145,8 +152,13 @@ class GradientPenaltyPhase(Phase):
         return penalty * self.interval
 
 
-def contrastive_loss(h: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """SupCon of features `[2 N, F]`, the second views after the first, of images `[N]`."""
+def contrastive_loss(h: Tensor, labels: Tensor, contrast: Contrast, temperature: float) -> Tensor:
+    """SupCon of features `[2 N, F]`, the second views after the first, of images `[N]`.
+
+    `instance` makes each image a class of its own (SimCLR, 2002.05709): all others repel.
+    """
+    if contrast == "instance":
+        labels = torch.arange(len(labels), device=labels.device)
     views = F.normalize(h, dim=1).reshape(2, len(labels), -1).transpose(0, 1)
     return supervised_contrastive_loss(views, labels, temperature)
 

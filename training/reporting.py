@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 import sys
 from pathlib import Path
@@ -39,7 +40,8 @@ class Reporter:
         values["Timing/seconds"] = seconds
         values["Timing/sec_per_kimg"] = seconds_per_kimg
         values["Resources/peak_memory_gib"] = peak_memory_gib(self._device)
-        record = {"kimg": state.nimg / 1000, "step": state.step, **values}
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        record = {"kimg": state.nimg / 1000, "step": state.step, **finite}  # JSON knows no nan
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")

@@ -70,6 +70,9 @@ def load_network(source: str) -> NetworkFile:
     if metadata.get("format") != FORMAT:
         raise UserError(f"{path}: not a network file of this project (no {FORMAT!r} in it)")
     config = TrainingConfig.from_json(metadata.get("config", ""), path)
+    nimg = metadata.get("nimg", "0")
+    if not nimg.isdecimal():
+        raise UserError(f"{path}: its nimg must be a number, found {nimg!r:.80}")
     players = Players(config)
     weights = dict(players.state_dict())
     for key, tensor in tensors.items():
@@ -81,7 +84,6 @@ def load_network(source: str) -> NetworkFile:
         raise UserError(f"{path}: lacks {len(missing)} tensors, the first is {missing[0]}")
     players.load_state_dict(weights)
     players.G.load_state_dict(players.G_ema.state_dict())
-    nimg = metadata.get("nimg", "0")
     return NetworkFile(path, sha256_file(path), config, int(nimg), players.eval())
 
 

@@ -103,7 +103,7 @@ class MinibatchStdLayer(nn.Module):
     Shows the critic how alike the images of a group are (Karras 2018, section 3).
     """
 
-    def __init__(self, group_size: int, num_channels: int = 1) -> None:
+    def __init__(self, group_size: int, num_channels: int) -> None:
         super().__init__()
         self.group_size, self.num_channels = group_size, num_channels
 
