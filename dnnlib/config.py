@@ -13,7 +13,9 @@ from dnnlib.errors import UserError
 class Config(BaseModel):
     """Base of all configs: immutable, no unknown fields, defaults validated like given values."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
     def to_json(self) -> str:
         """The whole config as indented JSON."""
@@ -36,10 +38,15 @@ class Config(BaseModel):
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first broken rule of a pydantic error in one line: field, rule, what was found."""
+    """The first broken rule of a pydantic error in one line: field, rule, what was found.
+
+    A rule about several fields names them itself.
+    """
     problem = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in problem["loc"]) or "config"
+    field = ".".join(str(part) for part in problem["loc"])
     rule = problem["msg"].removeprefix("Value error, ")
+    if not field:
+        return rule
     return f"{field}: {rule}, found {problem['input']!r:.80}"
 
 

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self, TypeVar
@@ -43,12 +44,17 @@ def setup_logging() -> None:
         logger.addHandler(handler)
 
 
-def log_to_file(path: Path) -> logging.Handler:
-    """Append `logger`'s records with timestamps to `path`; hand the handler back to remove it."""
+@contextmanager
+def logged_to_file(path: Path) -> Iterator[None]:
+    """Append `logger`'s records with timestamps to `path` meanwhile."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logger.addHandler(handler)
-    return handler
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
 
 
 class Progress:

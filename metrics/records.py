@@ -8,12 +8,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict
+
 from dnnlib.config import Config
 from dnnlib.errors import UserError
 
 
 class MetricRecord(Config):
     """One metric's values and their provenance; one line of a run's `metric-NAME.jsonl`."""
+
+    model_config = ConfigDict(allow_inf_nan=True)  # a degenerate score is recorded as it is
 
     metric: str
     results: dict[str, float]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,7 +21,7 @@ from dnnlib import Config, RunError, UserError, logs
 from dnnlib.cli import CONTEXT, NameList, SeedList, Size, config_options
 from dnnlib.download import fetch
 from dnnlib.files import atomic_path, create_run_dir, find_run_dirs, write_text
-from dnnlib.logs import Progress, log_to_file, logger, setup_logging
+from dnnlib.logs import Progress, logged_to_file, logger, setup_logging
 
 
 class Inner(Config):
@@ -321,11 +320,9 @@ def test_log_file_has_what_the_terminal_has(
 ) -> None:
     setup_logging()
     setup_logging()
-    handler: logging.Handler = log_to_file(tmp_path / "log.txt")
-    logger.info("calm")
-    logger.warning("careful")
-    logger.removeHandler(handler)
-    handler.close()
+    with logged_to_file(tmp_path / "log.txt"):
+        logger.info("calm")
+        logger.warning("careful")
     logger.info("after")
     assert capsys.readouterr() == ("calm\nafter\n", "Warning: careful\n")
     lines = (tmp_path / "log.txt").read_text().splitlines()

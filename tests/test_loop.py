@@ -171,7 +171,7 @@ def loop(
     run_dir: Path, data: Path, evaluate: Evaluate | None = None, **given: float
 ) -> TrainingLoop:
     """The loop of a new run of very small networks."""
-    run_dir.mkdir()
+    run_dir.mkdir(exist_ok=True)
     dataset = open_dataset(DataConfig(path=str(data)))
     facts = data_facts(dataset)
     options = resolve_options("tiny", SMALL | {"kimg": 0.032, "workers": 1} | given, 8, 8)
@@ -219,6 +219,16 @@ def test_network_with_the_best_first_score_is_kept(
     assert load_network(str(run_dir)).nimg == best_nimg
     assert load_network(str(run_dir / NETWORK)).nimg == 32
     assert abs(load_state(run_dir / STATE, CPU)["best"]) == values[best_nimg // 8 - 1]
+
+
+def test_best_network_stays_the_best_after_a_resume(tmp_path: Path, data: Path) -> None:
+    run_dir = tmp_path / "run"
+    loop(run_dir, data, Examiner([1.0]), kimg=0.008).run()
+    longer = loop(run_dir, data, Examiner([2.0]), kimg=0.016)
+    longer.state.load_state_dict(load_state(run_dir / STATE, CPU))
+    longer.run()
+    assert load_network(str(run_dir / NETWORK)).nimg == 16
+    assert load_network(str(run_dir)).nimg == 8
 
 
 def test_scores_that_always_fail_never_end_a_run(

@@ -163,6 +163,7 @@ def test_a_longer_run_continues_in_the_same_folder(
     assert stats(run_dir)[:2] == stats(only_run(finished))
     assert [line["kimg"] for line in stats(run_dir)[2:]] == [0.08]
     assert load_network(str(run_dir)).nimg == 80
+    assert json.loads((run_dir / "training_options.json").read_text())["run"]["kimg"] == 0.08
     before = contents(only_run(finished))
     assert all(contents(run_dir)[name] == before[name] for name in ("reals.png", "fakes_init.png"))
 
@@ -173,7 +174,7 @@ def test_resume_alone_continues_with_what_may_change(tmp_path: Path, finished: P
     assert exit_status(train.main, "--resume", run_dir, "--kimg", 0.072, "--snap", 5) == 0
     network = load_network(str(run_dir))
     assert network.nimg == 72
-    assert (network.config.run.total_kimg, network.config.run.snapshot_ticks) == (0.072, 5)
+    assert (network.config.run.kimg, network.config.run.snap) == (0.072, 5)
 
 
 def test_other_settings_begin_another_run(tmp_path: Path, finished: Path, digits: Path) -> None:

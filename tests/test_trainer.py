@@ -13,11 +13,10 @@ from dnnlib import UserError
 from torch_utils.seeding import reseed
 from torch_utils.stats import Stats
 from training.networks.generator import SynthesisLayer
-from training.networks.layers import MinibatchStdLayer
 from training.options import resolve_options
 from training.presets import PRESET_NAMES
 from training.state import TrainingState, average_beta
-from training.trainer import class_group_order, replace_non_finite_gradients
+from training.trainer import replace_non_finite_gradients
 
 
 def weights(module: nn.Module) -> list[Tensor]:
@@ -132,15 +131,6 @@ def test_generated_labels_follow_the_data() -> None:
     assert draw.fake_labels.eq(1).sum() > draw.fake_labels.eq(2).sum()
     assert draw.images.min() >= -1
     assert draw.images.max() <= 1
-
-
-def test_class_groups_put_a_class_into_one_group() -> None:
-    labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2])
-    grouped = labels[class_group_order(labels, 4)].reshape(4, 3)
-    assert grouped.eq(grouped[0]).all()
-    # The layer agrees on what a group is: images alike within each leave no deviation.
-    images = labels[class_group_order(labels, 4)].float()[:, None, None, None]
-    assert MinibatchStdLayer(4, 1)(images)[:, 1].max() < 1e-3
 
 
 def test_non_finite_gradients_are_replaced_and_counted() -> None:

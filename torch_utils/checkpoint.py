@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -16,11 +17,17 @@ from torch import Tensor
 from dnnlib import UserError
 from dnnlib.files import atomic_path, write_bytes
 
+METADATA = "metadata"
+
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write named tensors and string metadata as safetensors, atomically."""
+    """Write named tensors and string metadata as safetensors, atomically.
+
+    Equal contents give equal bytes: safetensors orders its metadata at random, so it gets a single
+    entry, JSON of all.
+    """
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_bytes(path, save(on_cpu, dict(metadata)))
+    write_bytes(path, save(on_cpu, {METADATA: json.dumps(dict(metadata), sort_keys=True)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -31,10 +38,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, dict(file.metadata() or {})
+            text = (file.metadata() or {}).get(METADATA, "{}")
+        return tensors, dict(json.loads(text))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (safetensors.SafetensorError, OSError) as error:
+    except (safetensors.SafetensorError, OSError, TypeError, ValueError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({error})") from None
 
 

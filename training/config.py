@@ -61,9 +61,9 @@ class OptimizerConfig(Config):
 class RunConfig(Config):
     """How a run is carried out; these may change when it is resumed."""
 
-    total_kimg: float = Field(25000.0, gt=0)
-    kimg_per_tick: float = Field(4.0, gt=0)
-    snapshot_ticks: int = Field(50, ge=1)
+    kimg: float = Field(25000.0, gt=0)  # length of the run
+    tick: float = Field(4.0, gt=0)  # kimg between progress lines
+    snap: int = Field(50, ge=1)  # ticks between snapshots
     metrics: tuple[str, ...] = ()
     workers: int = Field(2, ge=0)
 
@@ -85,7 +85,6 @@ class TrainingConfig(Config):
     optimizer: OptimizerConfig
     batch: int = Field(ge=1)
     batch_gpu: int = Field(ge=1)  # images a forward pass; gradients accumulate to `batch`
-    class_groups: bool = False
     ema_kimg: float = Field(ge=0)  # half-life of G's moving average
     ema_rampup: float | None = Field(ge=0)  # half-life at most this share of the images seen
     seed: int = Field(0, ge=0)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from dnnlib import UserError
 from dnnlib.config import first_problem
-from dnnlib.logs import log_to_file, logger
+from dnnlib.logs import logged_to_file, logger
 from torch_utils.modules import count_parameters
 from torch_utils.world import World
 from training.config import RunConfig, TrainingConfig
@@ -25,8 +25,6 @@ from training.runs import Run, continue_run, open_run, saved_config
 
 # Prepares the scores of a run; None when none are asked for. Refuses those that do not exist.
 MakeEvaluate = Callable[[TrainingConfig, ImageDataset], Evaluate | None]
-
-RUN_OPTIONS = {"kimg": "total_kimg", "tick": "kimg_per_tick", "snap": "snapshot_ticks"}
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,8 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
         )
     config, dataset = _configure(request)
     evaluate = make_evaluate(config, dataset)
-    logger.info(describe(config, world))
     if request.dry_run:
+        logger.info(describe(config, world))
         logger.info(config.to_json())
         logger.info("Dry run: everything is in order, nothing was written")
         return None
@@ -65,16 +63,13 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
     if run.state.progress >= 1:
         logger.info(f"{run.path}: finished already; a longer --kimg would continue it")
         return None
-    handler = log_to_file(run.path / "log.txt")
-    try:
+    with logged_to_file(run.path / "log.txt"):
+        logger.info(describe(config, world))
         interrupted_by = TrainingLoop(config, run.state, dataset, run.path, world, evaluate).run()
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
-    if interrupted_by is None:
-        logger.info(f"Finished; networks, pictures and scores are in {run.path}")
-    else:
-        logger.info(f"Checkpoint written; the same command again continues {run.path}")
+        if interrupted_by is None:
+            logger.info(f"Finished; networks, pictures and scores are in {run.path}")
+        else:
+            logger.info(f"Checkpoint written; the same command again continues {run.path}")
     return interrupted_by
 
 
@@ -101,17 +96,16 @@ def _configure(request: LaunchRequest) -> tuple[TrainingConfig, ImageDataset]:
 def _saved(request: LaunchRequest, run_dir: Path) -> tuple[TrainingConfig, ImageDataset]:
     """The configuration of a run folder, with what may change when a run goes on."""
     config = saved_config(run_dir)
-    changes = {RUN_OPTIONS.get(name, name): value for name, value in request.given.items()}
-    fixed = sorted(set(changes) - set(RunConfig.model_fields))
+    fixed = sorted(set(request.given) - set(RunConfig.model_fields))
     if fixed:
         raise UserError(
             f"--{fixed[0].replace('_', '-')}: a run that is resumed keeps its settings; leave it "
             "out, or start a new run with --data"
         )
     try:
-        run = RunConfig.model_validate(config.run.model_dump() | changes)
+        run = RunConfig.model_validate(config.run.model_dump() | request.given)
     except ValidationError as error:
-        raise UserError(_in_terms_of_options(first_problem(error))) from None
+        raise UserError(f"--{first_problem(error)}") from None
     config = config.model_copy(update={"run": run})
     dataset = open_dataset(config.data)
     if data_facts(dataset) != config.facts:
@@ -120,12 +114,6 @@ def _saved(request: LaunchRequest, run_dir: Path) -> tuple[TrainingConfig, Image
             "restore it, or start a new run"
         )
     return config, dataset
-
-
-def _in_terms_of_options(problem: str) -> str:
-    field, rule = problem.split(":", 1)
-    option = next((name for name, its_field in RUN_OPTIONS.items() if its_field == field), field)
-    return f"--{option}:{rule}"
 
 
 def _open(request: LaunchRequest, config: TrainingConfig, world: World) -> Run:
@@ -153,7 +141,7 @@ def describe(config: TrainingConfig, world: World) -> str:
         [
             f"Data      {config.data.path}: {facts.num_images} images, {shape}, {classes}",
             f"Networks  {sizes} parameters",
-            f"Training  --cfg {config.preset}, {config.run.total_kimg:g} kimg, batch "
+            f"Training  --cfg {config.preset}, {config.run.kimg:g} kimg, batch "
             f"{config.batch} ({config.batch_gpu} at once), R1 γ {config.losses.r1_gamma:.3g}",
             f"Device    {world.device}",
         ]

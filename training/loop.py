@@ -96,12 +96,11 @@ class TrainingLoop:
 
     def _train(self) -> None:
         state, run = self.state, self.config.run
-        total, per_tick = run.total_kimg * 1000, run.kimg_per_tick * 1000
+        total, per_tick = run.kimg * 1000, run.tick * 1000
         tick = math.floor(state.nimg / per_tick)
         saved_at = state.nimg
-        with Progress("Training", run.total_kimg, "kimg", state.nimg / 1000) as bar:
-            started = tick_started = time.monotonic()
-            tick_nimg = state.nimg
+        with Progress("Training", run.kimg, "kimg", state.nimg / 1000) as bar:
+            tick_started, tick_nimg = time.monotonic(), state.nimg
             while state.nimg < total and self.interrupted_by is None:
                 self.trainer.step()
                 bar.update(self.config.batch / 1000)
@@ -109,20 +108,20 @@ class TrainingLoop:
                 if state.nimg < (tick + 1) * per_tick and not finished:
                     continue
                 tick += 1
-                now = time.monotonic()
-                pace = (now - tick_started) / (state.nimg - tick_nimg) * 1000
-                self._tick(now - started, pace)
-                if tick % run.snapshot_ticks == 0 or finished:
+                seconds = time.monotonic() - tick_started
+                state.seconds += seconds
+                self._tick(seconds / (state.nimg - tick_nimg) * 1000)
+                if tick % run.snap == 0 or finished:
                     self._snapshot()
                     saved_at = state.nimg
                 tick_started, tick_nimg = time.monotonic(), state.nimg
         if saved_at != state.nimg:
             self._save_state()
 
-    def _tick(self, seconds: float, seconds_per_kimg: float) -> None:
+    def _tick(self, seconds_per_kimg: float) -> None:
         stats = self.stats.collect()
         losses = [mean for name, (mean, _) in stats.items() if name.startswith("Loss/")]
-        self.reporter.report(self.state, stats, seconds, seconds_per_kimg)
+        self.reporter.report(self.state, stats, seconds_per_kimg)
         if not all(map(math.isfinite, losses)):
             raise RunError(
                 f"the losses are not finite at kimg {self.state.nimg / 1000:.1f}; the last good "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from dnnlib import Config, UserError
 from dnnlib.config import first_problem
@@ -30,8 +30,6 @@ from training.schedules import AdaptiveConfig, RampConfig
 
 class TrainOptions(Config):
     """The knobs of a run under the names of train.py's options; presets set most of them."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
     cfg: PresetName
     seed: int = Field(0, ge=0, description="Seed of all randomness. [0]")
@@ -58,8 +56,6 @@ class TrainOptions(Config):
     map_layers_d: int = Field(8, ge=0)
     map_lr: float = Field(0.01, gt=0)
     mbstd: int = Field(ge=0)
-    mbstd_channels: int = Field(1, ge=1)
-    class_groups: bool = False
     architecture_d: Architecture = "resnet"
     embed_dim: int = Field(512, ge=1)
     t_embed: TimestepEmbeddingKind = Field(
@@ -87,10 +83,11 @@ class TrainOptions(Config):
     classifier: bool = Field(True, description="Train C and let it guide G. [yes, with classes]")
     lambda_g: float = Field(0.95, description="Adversarial share of G's loss. [0.95]")
     lambda_c: float = Field(0.95, description="Contrastive share of C's loss. [0.95]")
-    label_g: float = 0.0
-    contrast_g: Contrast = "class"
-    contrast_c: Contrast = "class"
-    lr_ratio_d: float = 1.0
+    label_g: float = Field(0.0, description="Weight of C's cross-entropy in G's loss. [0]")
+    contrast_g: Contrast = Field(
+        "class", description="What attracts in G's contrastive loss: class or instance. [class]"
+    )
+    contrast_c: Contrast = Field("class", description="The same in C's contrastive loss. [class]")
     temperature: float = Field(0.07, description="Temperature of the contrastive losses. [0.07]")
     # How the run is carried out; these may change when it is resumed.
     tick: float = Field(4.0, description="kimg between progress lines.")
@@ -158,14 +155,13 @@ def make_config(options: TrainOptions, data: DataConfig, facts: DataFacts) -> Tr
             optimizer=_optimizer(options),
             batch=options.batch,
             batch_gpu=batch_gpu,
-            class_groups=options.class_groups,
             ema_kimg=options.ema_kimg,
             ema_rampup=options.ema_rampup,
             seed=options.seed,
             run=RunConfig(
-                total_kimg=options.kimg,
-                kimg_per_tick=options.tick,
-                snapshot_ticks=options.snap,
+                kimg=options.kimg,
+                tick=options.tick,
+                snap=options.snap,
                 metrics=options.metrics,
                 workers=options.workers,
             ),
@@ -191,7 +187,6 @@ def _discriminator(options: TrainOptions) -> DiscriminatorConfig:
         channel_max=options.channel_max,
         architecture=options.architecture_d,
         mbstd_group=options.mbstd,
-        mbstd_channels=options.mbstd_channels,
         map_layers=options.map_layers_d,
         map_lr=options.map_lr,
         t_embed=options.t_embed,
@@ -236,4 +231,4 @@ def _losses(options: TrainOptions) -> LossConfig:
 
 def _optimizer(options: TrainOptions) -> OptimizerConfig:
     lr_c = options.lr / 10 if options.lr_c is None else options.lr_c
-    return OptimizerConfig(lr_g=options.lr, lr_d=options.lr * options.lr_ratio_d, lr_c=lr_c)
+    return OptimizerConfig(lr_g=options.lr, lr_d=options.lr, lr_c=lr_c)

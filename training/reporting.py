@@ -31,13 +31,12 @@ class Reporter:
         self,
         state: TrainingState,
         stats: dict[str, tuple[float, float]],
-        seconds: float,
         seconds_per_kimg: float,
     ) -> None:
-        """Write what happened since the last tick; `seconds` is the time of the whole run."""
+        """Write what happened since the last tick."""
         values: Values = {name: mean for name, (mean, _) in stats.items()}
         values |= horizons(state.players)
-        values["Timing/seconds"] = seconds
+        values["Timing/seconds"] = state.seconds
         values["Timing/sec_per_kimg"] = seconds_per_kimg
         values["Resources/peak_memory_gib"] = peak_memory_gib(self._device)
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}

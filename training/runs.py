@@ -50,12 +50,18 @@ def continue_run(config: TrainingConfig, path: Path, device: torch.device) -> Ru
     if differences:
         raise UserError(
             f"--resume {path}: that run has other settings ({'; '.join(differences)}); repeat its "
-            "options, or start a new run from its network with --resume "
-            f"{path}/network-snapshot-*.safetensors"
+            "options, or start a new run with another --outdir"
         )
     state = TrainingState(config, device)
     if any(file.is_file() for file in (path / STATE_FILE, previous_state_path(path / STATE_FILE))):
-        state.load_state_dict(load_state(path / STATE_FILE, device))
+        saved = load_state(path / STATE_FILE, device)
+        try:
+            state.load_state_dict(saved)
+        except (KeyError, RuntimeError, TypeError, ValueError):
+            raise UserError(
+                f"{path / STATE_FILE}: not the training state of this run; restore it, or start a "
+                "new run with another --outdir"
+            ) from None
         logger.info(f"Continuing {path} at kimg {state.nimg / 1000:.1f}")
     write_text(path / OPTIONS_FILE, config.to_json())
     return Run(path, state)

@@ -18,6 +18,7 @@ class TrainingState:
         self.config = config
         self.nimg = 0
         self.step = 0
+        self.seconds = 0.0  # spent training so far
         self.best: float | None = None  # rank of the best network so far, lower is better
         self.players = Players(config).to(device)
         if device.type == "cpu":  # its convolutions are up to twice as fast
@@ -27,7 +28,7 @@ class TrainingState:
     @property
     def progress(self) -> float:
         """Share of the training that is done, 0..1."""
-        return self.nimg / (self.config.run.total_kimg * 1000)
+        return self.nimg / (self.config.run.kimg * 1000)
 
     def after_step(self) -> None:
         """What follows the players' turns: G's average, the horizons of D and C, the counters."""
@@ -46,6 +47,7 @@ class TrainingState:
             "config": self.config.to_json(),
             "nimg": self.nimg,
             "step": self.step,
+            "seconds": self.seconds,
             "best": self.best,
             "players": self.players.state_dict(),
             "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
@@ -53,7 +55,8 @@ class TrainingState:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where `state_dict` was taken."""
-        self.nimg, self.step, self.best = state["nimg"], state["step"], state["best"]
+        self.nimg, self.step = state["nimg"], state["step"]
+        self.seconds, self.best = state["seconds"], state["best"]
         self.players.load_state_dict(state["players"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])

@@ -59,28 +59,13 @@ class Trainer:
     def draw(self, batch: Batch) -> Draw:
         """Real images in ±1, and fresh latents whose labels follow those of the data set."""
         n, device = len(batch.images), self.world.device
-        images, labels = batch.images, batch.labels
-        if self.config.class_groups:
-            order = class_group_order(labels, self.config.discriminator.mbstd_group)
-            images, labels = images[order], labels[order]
-            fake_labels = labels
-        else:
-            picks = torch.randint(len(self.dataset_labels), [n], device=device)
-            fake_labels = self.dataset_labels[picks]
+        picks = torch.randint(len(self.dataset_labels), [n], device=device)
         return Draw(
-            images=images.float() / 127.5 - 1,
-            labels=labels,
+            images=batch.images.float() / 127.5 - 1,
+            labels=batch.labels,
             z=torch.randn(n, self.state.players.G.z_dim, device=device),
-            fake_labels=fake_labels,
+            fake_labels=self.dataset_labels[picks],
         )
-
-
-def class_group_order(labels: Tensor, group_size: int) -> Tensor:
-    """An order of the batch, int64 `[N]`, that puts images of a class into the same mbstd group.
-
-    A group of the minibatch standard deviation is every (N / group_size)-th image.
-    """
-    return labels.argsort(stable=True).reshape(-1, group_size).T.flatten()
 
 
 def replace_non_finite_gradients(player: nn.Module) -> Tensor:

@@ -98,17 +98,17 @@ class Conv2dLayer(nn.Module):
 
 
 class MinibatchStdLayer(nn.Module):
-    """Append the standard deviation within small groups of images as feature maps.
+    """Append the standard deviation within small groups of images as one feature map.
 
     Shows the critic how alike the images of a group are (Karras 2018, section 3).
     """
 
-    def __init__(self, group_size: int, num_channels: int) -> None:
+    def __init__(self, group_size: int) -> None:
         super().__init__()
-        self.group_size, self.num_channels = group_size, num_channels
+        self.group_size = group_size
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[N, C, H, W]` → `[N, C + num_channels, H, W]`; a group is every (N / groups)-th image.
+        """`[N, C, H, W]` → `[N, C + 1, H, W]`; a group is every (N / groups)-th image.
 
         Raises `ValueError` when the group size does not divide N.
         """
@@ -116,11 +116,11 @@ class MinibatchStdLayer(nn.Module):
         group = min(self.group_size, n)
         if n % group:
             raise ValueError(f"minibatch standard deviation: group size {group} must divide {n}")
-        grouped = x.reshape(group, -1, self.num_channels, c // self.num_channels, h, w)
+        grouped = x.reshape(group, -1, c, h, w)
         deviation = (grouped.var(dim=0, correction=0) + 1e-8).sqrt()
-        statistic = deviation.mean(dim=[2, 3, 4])  # [N / group, num_channels]
-        maps = statistic.repeat(group, 1)[:, :, None, None].expand(-1, -1, h, w)
-        return torch.cat([x, maps.to(x.dtype)], dim=1)
+        statistic = deviation.mean(dim=[1, 2, 3])  # [N / group]
+        statistic_map = statistic.repeat(group)[:, None, None, None].expand(-1, -1, h, w)
+        return torch.cat([x, statistic_map.to(x.dtype)], dim=1)
 
 
 def one_hot(labels: Tensor, num_classes: int) -> Tensor:

@@ -27,7 +27,6 @@ class TrunkConfig(Config):
     architecture: Architecture = "resnet"
     conv_clamp: float | None = None
     mbstd_group: int = 4  # images a group of the minibatch standard deviation; 0 leaves it out
-    mbstd_channels: int = 1  # feature maps that tell it
 
 
 class TrunkBlock(nn.Module):
@@ -92,9 +91,9 @@ class TrunkEpilogue(nn.Module):
         if config.architecture == "skip":
             self.fromrgb = Conv2dLayer(img_channels, channels, 1, activation="lrelu")
         if config.mbstd_group > 0:
-            self.mbstd = MinibatchStdLayer(config.mbstd_group, config.mbstd_channels)
+            self.mbstd = MinibatchStdLayer(config.mbstd_group)
         self.conv = Conv2dLayer(
-            channels + (0 if self.mbstd is None else config.mbstd_channels),
+            channels + (self.mbstd is not None),
             channels,
             3,
             activation="lrelu",
