@@ -27,8 +27,8 @@ OPTIONS = """
     --outdir --data --cfg --device --cond --subset --mirror --resume --exp-id -n --dry-run
     --seed --kimg --batch --batch-gpu --lr --lr-c --gamma --t-embed --noise-model --noise-sd
     --noise-sd-c --beta-schedule --beta-start --beta-end --t-min --t-max --t-max-c --ts-dist
-    --target --ada-kimg --ramp-c --classifier --lambda-g --lambda-c --temperature --tick --snap
-    --metrics --workers
+    --target --ada-kimg --ramp-c --classifier --lambda-g --lambda-c --label-g
+    --contrast-g --contrast-c --temperature --tick --snap --metrics --workers
 """
 
 

@@ -24,6 +24,7 @@ SMALL = {
     "channel_max": 8,
     "latent_dim": 8,
     "embed_dim": 8,
+    "t_min": 10,
 }
 
 
