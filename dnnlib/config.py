@@ -43,9 +43,9 @@ def first_problem(error: ValidationError) -> str:
     A rule about several fields names them itself.
     """
     problem = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in problem["loc"])
+    field = ".".join(str(part) for part in problem["loc"]) or "config"
     rule = problem["msg"].removeprefix("Value error, ")
-    if not field:
+    if not problem["loc"] and problem["type"] == "value_error":
         return rule
     return f"{field}: {rule}, found {problem['input']!r:.80}"
 

@@ -187,7 +187,7 @@ def test_other_settings_begin_another_run(tmp_path: Path, finished: Path, digits
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--data", "DATA", *SMALL, "--gamma", 3), "losses.r1_gamma: 0.05 -> 3.0"),
+        (("--data", "DATA", *SMALL, "--gamma", 3), "losses.r1_gamma: 0.1 -> 3.0"),
         (("--data", "DATA", *SMALL, "--mirror", 1), "data.mirror: False -> True"),
         (("--gamma", 3), "--gamma: a run that is resumed keeps its settings"),
         (("--cfg", "cifar"), "--cfg: a run that is resumed keeps its settings"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -156,6 +157,11 @@ def test_stats_are_means_since_the_last_look() -> None:
     assert mean == 3
     assert deviation == pytest.approx((8 / 3) ** 0.5)
     assert stats.collect() == {}
+    stats.report("x", torch.tensor([1.0, float("nan"), float("inf")]))
+    stats.report("y", torch.tensor(float("nan")))
+    collected = stats.collect()
+    assert collected["x"] == (1, 0)
+    assert math.isnan(collected["y"][0])
 
 
 @pytest.mark.parametrize("name", PRESET_NAMES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -14,16 +16,21 @@ class Stats:
         self._moments: dict[str, Tensor] = {}  # count, sum, sum of squares
 
     def report(self, name: str, values: Tensor) -> None:
-        """Add all elements of `values` to the statistic `name`, without a host synchronisation."""
+        """Add the finite elements of `values` to the statistic `name`, without synchronising."""
         x = values.detach().float().flatten()
-        moments = torch.stack([torch.full_like(x, 1).sum(), x.sum(), x.square().sum()])
+        finite = x.isfinite()
+        x = torch.where(finite, x, torch.zeros_like(x))
+        moments = torch.stack([finite.float().sum(), x.sum(), x.square().sum()])
         if name in self._moments:
             self._moments[name] += moments
         else:
             self._moments[name] = moments
 
     def collect(self) -> dict[str, tuple[float, float]]:
-        """(mean, standard deviation) of each statistic, and begin anew."""
+        """(mean, standard deviation) of each statistic, and begin anew.
+
+        Both are nan where nothing finite was reported.
+        """
         names = sorted(self._moments)
         if not names:
             return {}
@@ -31,6 +38,9 @@ class Stats:
         self._moments.clear()
         result = {}
         for name, (count, total, squares) in zip(names, rows, strict=True):
+            if count == 0:
+                result[name] = (math.nan, math.nan)
+                continue
             mean = total / count
             result[name] = (mean, max(squares / count - mean**2, 0.0) ** 0.5)
         return result

@@ -16,6 +16,7 @@ import torch
 from dnnlib import RunError
 from dnnlib.logs import Progress, logger
 from torch_utils.checkpoint import save_state
+from torch_utils.modules import all_finite
 from torch_utils.stats import Stats
 from torch_utils.world import World
 from training.config import TrainingConfig
@@ -120,13 +121,13 @@ class TrainingLoop:
 
     def _tick(self, seconds_per_kimg: float) -> None:
         stats = self.stats.collect()
-        losses = [mean for name, (mean, _) in stats.items() if name.startswith("Loss/")]
         self.reporter.report(self.state, stats, seconds_per_kimg)
-        if not all(map(math.isfinite, losses)):
+        losses = [mean for name, (mean, _) in stats.items() if name.startswith("Loss/")]
+        if not (all(map(math.isfinite, losses)) and all_finite(self.state.players)):
             raise RunError(
-                f"the losses are not finite at kimg {self.state.nimg / 1000:.1f}; the last good "
-                f"checkpoint is in {self.run_dir}: resume with a lower learning rate or a higher "
-                "--gamma"
+                f"losses or weights are no longer finite at kimg {self.state.nimg / 1000:.1f}; the "
+                f"last good checkpoint is in {self.run_dir}: start again with a lower --lr or a "
+                "higher --gamma"
             )
 
     def _first_pictures(self) -> None:

@@ -66,7 +66,7 @@ def draw_noise(players: Players, images: Tensor) -> Pixels | None:
         return None
     rows, captions = [], []
     for name, view in views:
-        captions += [f"{name} T={int(view.diffusion.horizon)}"] * NOISE_ROWS
+        captions += [f"{name}: T = {int(view.diffusion.horizon)}"] * NOISE_ROWS
         rows.append(_noisy_rows(view, images[:NOISE_ROWS]))
     return make_grid(torch.cat(rows), NOISE_COLUMNS, captions)
 
