@@ -16,6 +16,7 @@ from dnnlib.logs import logged_to_file, logger
 from torch_utils.modules import count_parameters
 from torch_utils.world import World
 from training.config import RunConfig, TrainingConfig
+from training.data.archive import describe_shape
 from training.data.dataset import DataConfig, ImageDataset, open_dataset
 from training.loop import Evaluate, TrainingLoop
 from training.options import data_facts, make_config, resolve_options
@@ -127,7 +128,7 @@ def _open(request: LaunchRequest, config: TrainingConfig, world: World) -> Run:
 def describe(config: TrainingConfig, world: World) -> str:
     """What is going to be trained, on what and where, in a few lines."""
     facts = config.facts
-    shape = f"{facts.width}x{facts.height}, {facts.num_channels} channels"
+    shape = describe_shape((facts.height, facts.width, facts.num_channels))
     classes = (
         f"{facts.num_classes} classes ({', '.join(facts.class_names[:10])}"
         f"{', ...' if facts.num_classes > 10 else ''})"
