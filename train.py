@@ -62,7 +62,7 @@ def make_evaluate(config: TrainingConfig, dataset: ImageDataset) -> Evaluate | N
 @click.option("--cond", type=click.BOOL, help="Train with classes. [follows the data]")
 @click.option("--subset", type=click.IntRange(min=1), help="Train on that many images. [all]")
 @click.option("--mirror", type=click.BOOL, help="Add x-flipped copies. [no]")
-@click.option("--resume", type=click.Path(path_type=Path), help="A run folder to continue.")
+@click.option("--resume", help="A run folder to continue, or a network to start from.")
 @click.option("--exp-id", help="Appended to the name of the run's folder.")
 @click.option("-n", "--dry-run", is_flag=True, help="Check everything, print it, write nothing.")
 @config_options(TrainOptions)
@@ -74,7 +74,7 @@ def main(
     cond: bool | None,
     subset: int | None,
     mirror: bool | None,
-    resume: Path | None,
+    resume: str | None,
     exp_id: str | None,
     dry_run: bool,
     **options: object,  # those of TrainOptions, see there

@@ -88,6 +88,7 @@ class TrainingConfig(Config):
     ema_kimg: float = Field(ge=0)  # half-life of G's moving average
     ema_rampup: float | None = Field(ge=0)  # half-life at most this share of the images seen
     seed: int = Field(0, ge=0)
+    init_digest: str | None = None  # SHA-256 of the network file that the weights begin from
     run: RunConfig
 
     @model_validator(mode="after")

@@ -22,7 +22,9 @@ from training.loop import Evaluate, TrainingLoop
 from training.options import data_facts, make_config, resolve_options
 from training.players import Players
 from training.presets import PresetName
-from training.runs import Run, continue_run, open_run, saved_config
+from training.runs import OPTIONS_FILE, Run, continue_run, open_run, saved_config
+from training.snapshots import NetworkFile, load_network
+from training.transfer import transfer
 
 # Prepares the scores of a run; None when none are asked for. Refuses those that do not exist.
 MakeEvaluate = Callable[[TrainingConfig, ImageDataset], Evaluate | None]
@@ -38,7 +40,7 @@ class LaunchRequest:
     outdir: Path | None
     data: str | None
     given: dict[str, Any]
-    resume: Path | None
+    resume: str | None
     exp_id: str | None
     dry_run: bool
 
@@ -54,6 +56,9 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
             "digits and '.', '_', '+', '-'"
         )
     config, dataset = _configure(request)
+    source = _source(request)
+    if source is not None:
+        config = config.model_copy(update={"init_digest": source.digest})
     evaluate = make_evaluate(config, dataset)
     if request.dry_run:
         logger.info(describe(config, world))
@@ -66,6 +71,8 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
         return None
     with logged_to_file(run.path / "log.txt"):
         logger.info(describe(config, world))
+        if source is not None and run.state.step == 0:
+            logger.info("\n".join([f"Weights   {source.path}", *_transfer(run, source)]))
         interrupted_by = TrainingLoop(config, run.state, dataset, run.path, world, evaluate).run()
         if interrupted_by is None:
             logger.info(f"Finished; networks, pictures and scores are in {run.path}")
@@ -78,7 +85,7 @@ def _configure(request: LaunchRequest) -> tuple[TrainingConfig, ImageDataset]:
     if request.data is None:
         if request.resume is None:
             raise UserError("--data: name the images to train on, a folder or a zip")
-        return _saved(request, request.resume)
+        return _saved(request, Path(request.resume))
     given = dict(request.given)
     cfg: PresetName = given.pop("cfg", "auto")
     data = DataConfig(
@@ -117,9 +124,26 @@ def _saved(request: LaunchRequest, run_dir: Path) -> tuple[TrainingConfig, Image
     return config, dataset
 
 
+def _is_run(resume: str) -> bool:
+    """Whether --resume names a run folder, to be continued, and not a network to start from."""
+    return (Path(resume) / OPTIONS_FILE).is_file()
+
+
+def _source(request: LaunchRequest) -> NetworkFile | None:
+    """The network that a new run starts from, if any."""
+    if request.resume is None or request.data is None or _is_run(request.resume):
+        return None
+    return load_network(request.resume, "--resume")
+
+
+def _transfer(run: Run, source: NetworkFile) -> list[str]:
+    lines = transfer(run.state.players, source, run.state.config.facts)
+    return [f"          {line}" for line in lines]
+
+
 def _open(request: LaunchRequest, config: TrainingConfig, world: World) -> Run:
-    if request.resume is not None:
-        return continue_run(config, request.resume, world.device)
+    if request.resume is not None and _is_run(request.resume):
+        return continue_run(config, Path(request.resume), world.device)
     if request.outdir is None:
         raise UserError("--outdir: name the folder that runs are to be in")
     return open_run(config, request.outdir, request.exp_id, world.device)

@@ -60,12 +60,13 @@ class NetworkFile:
         return self.config.facts
 
 
-def load_network(source: str) -> NetworkFile:
+def load_network(source: str, option: str = "--network") -> NetworkFile:
     """Read a network from a file, a URL or a run folder (its best or newest network).
 
-    Raises `UserError` when there is none or it is not a network of ours.
+    Raises `UserError` that begins with `option` when there is none, or when it is not a network of
+    ours.
     """
-    path = find_network(source)
+    path = find_network(source, option)
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT:
         raise UserError(f"{path}: not a network file of this project (no {FORMAT!r} in it)")
@@ -87,7 +88,7 @@ def load_network(source: str) -> NetworkFile:
     return NetworkFile(path, sha256_file(path), config, int(nimg), players.eval())
 
 
-def find_network(source: str) -> Path:
+def find_network(source: str, option: str = "--network") -> Path:
     """The file that NETWORK means: a file, a URL (downloaded), or a run folder's best or newest.
 
     Raises `UserError` when there is none.
@@ -97,14 +98,14 @@ def find_network(source: str) -> Path:
     path = Path(source)
     if not path.is_dir():
         if not path.is_file():
-            raise UserError(f"--network {source}: no such file or folder")
+            raise UserError(f"{option} {source}: no such file or folder")
         return path
     if (path / BEST_NETWORK).is_file():
         return path / BEST_NETWORK
     snapshots = network_snapshots(path)
     if not snapshots:
         raise UserError(
-            f"--network {source}: the folder holds no network-snapshot-*.safetensors; name a run "
+            f"{option} {source}: the folder holds no network-snapshot-*.safetensors; name a run "
             "folder that has reached its first snapshot, or a file"
         )
     return snapshots[-1]
