@@ -4,7 +4,8 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
 	$(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
 BIN := .venv/bin
 DEMO := demo
-RUN := $(DEMO)/runs/00000-digits16-cond-tiny-batch32
+# The newest run, looked up when a recipe runs.
+RUN = $$(ls -d $(DEMO)/runs/*-digits16-* | tail -n 1)
 # Without an NVIDIA driver the CPU build of torch is enough, where pip finds one.
 TORCH ?= $(shell sed -n 's/^torch==//p' requirements.txt)
 
