@@ -21,13 +21,13 @@ from torch_utils.stats import Stats
 from torch_utils.world import World
 from training.config import TrainingConfig
 from training.data.dataset import ImageDataset
-from training.data.images import Pixels
 from training.data.loader import make_loader
+from training.diversity import diversity, pairwise_distances, warn_of_collapse
 from training.networks.generator import Generator
 from training.pictures import save_image
 from training.reporting import Reporter
 from training.runs import STATE_FILE
-from training.samples import SampleSheet, draw_noise, draw_reals
+from training.samples import COLUMNS, SampleSheet, draw_noise
 from training.snapshots import BEST_NETWORK, save_network, snapshot_name
 from training.state import TrainingState
 from training.trainer import Trainer
@@ -74,7 +74,7 @@ class TrainingLoop:
         )
         self.trainer = Trainer(config, state, data, dataset.labels, world, self.stats)
         self.reporter = Reporter(run_dir, world.device)
-        self.sheet = SampleSheet(state.players.G_ema, config.facts.class_names, config.seed)
+        self.sheet = SampleSheet(state.players.G_ema, dataset, config.seed)
         self.interrupted_by: int | None = None
 
     def run(self) -> int | None:
@@ -131,12 +131,14 @@ class TrainingLoop:
             )
 
     def _first_pictures(self) -> None:
-        save_image(self.run_dir / "reals.png", draw_reals(self.dataset, self.config.seed))
-        save_image(self.run_dir / "fakes_init.png", self._draw_fakes())
+        save_image(self.run_dir / "reals.png", self.sheet.picture(self.sheet.reals))
+        save_image(self.run_dir / "fakes_init.png", self.sheet.picture(self._fakes()))
 
     def _snapshot(self) -> None:
         state, number = self.state, f"{self.state.nimg // 1000:06d}"
-        save_image(self.run_dir / f"fakes{number}.png", self._draw_fakes())
+        fakes = self._fakes()
+        save_image(self.run_dir / f"fakes{number}.png", self.sheet.picture(fakes))
+        self._watch_diversity(fakes)
         noise = draw_noise(state.players, self._some_images())
         if noise is not None:
             save_image(self.run_dir / f"noise{number}.png", noise)
@@ -156,7 +158,8 @@ class TrainingLoop:
             return
         if not scores:
             return
-        self.reporter.report_scores(self.state, {score.name: score.value for score in scores})
+        values = {f"Metrics/{score.name}": score.value for score in scores}
+        self.reporter.report_values(self.state, values)
         first = scores[0]
         rank = first.value if first.lower_is_better else -first.value
         if math.isfinite(rank) and (self.state.best is None or rank < self.state.best):
@@ -167,8 +170,15 @@ class TrainingLoop:
     def _save_state(self) -> None:
         save_state(self.run_dir / STATE_FILE, self.state.state_dict())
 
-    def _draw_fakes(self) -> Pixels:
-        return self.sheet.draw(self.state.players.G_ema, self.config.batch_gpu, self.world.device)
+    def _fakes(self) -> torch.Tensor:
+        return self.sheet.fakes(self.state.players.G_ema, self.config.batch_gpu, self.world.device)
+
+    def _watch_diversity(self, fakes: torch.Tensor) -> None:
+        real = pairwise_distances(self.sheet.reals, COLUMNS)
+        ratios = diversity(pairwise_distances(fakes, COLUMNS), real)
+        values = {"Diversity/mean": float(ratios.nanmean())}
+        self.reporter.report_values(self.state, values)
+        warn_of_collapse(ratios, self.sheet.class_names)
 
     def _some_images(self) -> torch.Tensor:
         step = max(len(self.dataset) // 3, 1)

@@ -54,10 +54,10 @@ class Reporter:
             logger.warning(f"non-finite gradients were replaced, {replaced:g} a phase on average")
         logger.info(summary(state, values))
 
-    def report_scores(self, state: TrainingState, scores: Values) -> None:
-        """Add scores, which have files of their own, to the TensorBoard events."""
-        for name, value in scores.items():
-            self._events.add_scalar(f"Metrics/{name}", value, state.nimg)
+    def report_values(self, state: TrainingState, values: Values) -> None:
+        """Add what a snapshot measured to the TensorBoard events."""
+        for name, value in values.items():
+            self._events.add_scalar(name, value, state.nimg)
         self._events.flush()
 
     def close(self) -> None:

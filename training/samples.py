@@ -20,39 +20,42 @@ NOISE_COLUMNS = 7  # timesteps shown, 0 to T
 
 
 class SampleSheet:
-    """Fixed latents, a row for each class (the first 32), or plain rows without classes."""
+    """Real images and fixed latents, a row for each class (the first 32) or 8 without classes.
 
-    def __init__(self, generator: Generator, class_names: tuple[str, ...], seed: int) -> None:
-        rows = min(len(class_names), MAX_ROWS) or 8
+    `reals`: uint8 `[rows * COLUMNS, C, H, W]`; a class with too few images repeats them.
+    """
+
+    def __init__(self, generator: Generator, dataset: ImageDataset, seed: int) -> None:
+        rows = min(dataset.num_classes, MAX_ROWS) or 8
         fixed = torch.Generator().manual_seed(derive_seed(seed, "samples"))
         self._z = torch.randn(rows * COLUMNS, generator.z_dim, generator=fixed)
-        labels = torch.arange(rows).repeat_interleave(COLUMNS)
-        self._c = one_hot(labels, len(class_names))
-        self._captions = class_names[:rows]
+        self._c = one_hot(torch.arange(rows).repeat_interleave(COLUMNS), dataset.num_classes)
+        self.class_names = tuple(dataset.class_names)[:rows]
+        self.reals = _real_rows(dataset, rows, fixed)
 
     @torch.no_grad()
-    def draw(self, generator: Generator, batch: int, device: torch.device) -> Pixels:
-        """The sheet as `generator` makes it now, uint8 `[H, W, C]`."""
+    def fakes(self, generator: Generator, batch: int, device: torch.device) -> Tensor:
+        """The same sheet as `generator` makes it now, uint8 on the CPU, `batch` at a time."""
         parts = zip(torch.split(self._z, batch), torch.split(self._c, batch), strict=True)
         images = [
             to_uint8(generator(z.to(device), c.to(device), noise_mode="const")).cpu()
             for z, c in parts
         ]
-        return make_grid(torch.cat(images), COLUMNS, self._captions)
+        return torch.cat(images)
+
+    def picture(self, images: Tensor) -> Pixels:
+        """A sheet's images side by side with the names of the classes, uint8 `[H, W, C]`."""
+        return make_grid(images, COLUMNS, self.class_names)
 
 
-def draw_reals(dataset: ImageDataset, seed: int) -> Pixels:
-    """Real images laid out like a `SampleSheet`; a class with too few repeats them."""
-    fixed = torch.Generator().manual_seed(derive_seed(seed, "reals"))
-    rows = min(dataset.num_classes, MAX_ROWS) or 8
+def _real_rows(dataset: ImageDataset, rows: int, fixed: torch.Generator) -> Tensor:
     chosen: list[int] = []
     for row in range(rows):
         of_class = dataset.labels == row if dataset.num_classes else dataset.labels >= 0
         candidates = of_class.nonzero()[:, 0]
         order = torch.randperm(len(candidates), generator=fixed)
         chosen += candidates[order.repeat(COLUMNS)[:COLUMNS]].tolist()
-    images = torch.stack([dataset[index][0] for index in chosen])
-    return make_grid(images, COLUMNS, tuple(dataset.class_names)[:rows])
+    return torch.stack([dataset[index][0] for index in chosen])
 
 
 @torch.no_grad()
