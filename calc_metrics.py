@@ -110,7 +110,7 @@ def _make_folder(path: Path) -> None:
     "--metrics",
     type=NameList(),
     required=True,
-    help="fid50k_full, kid50k_full, pr50k3_full, or with other numbers: fid5k_full,pr5k3_full.",
+    help="fid50k_full, kid50k_full, pr50k3_full, is50k, or with other numbers: fid5k_full,is5k.",
 )
 @network_options
 @outdir_option
@@ -118,10 +118,10 @@ def _make_folder(path: Path) -> None:
 @switch("--mirror", "Mirror the real images too.  [as in training]", default=None)
 @click.option(
     "--detector",
-    type=click.Choice(list(DETECTORS)),
+    metavar=f"[{'|'.join(DETECTORS)}|FILE]",
     default=DEFAULT_DETECTOR,
     show_default=True,
-    help="What turns images into features.",
+    help="What turns images into features; FILE: weights of Inception.",
 )
 @truncation_option
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)

@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from dnnlib.cli import CONTEXT, EXIT_SIGNAL, config_options, run
+from dnnlib.errors import UserError
 from dnnlib.files import sha256_file
 from dnnlib.logs import logger
 from metrics.detectors import DEFAULT_DETECTOR, get_detector
@@ -25,10 +26,19 @@ from training.synthesis import DatasetImages, GeneratedImages, StyleConfig, Synt
 
 
 def make_evaluate(config: TrainingConfig, dataset: ImageDataset) -> Evaluate | None:
-    """The scores that a run takes at each snapshot, into `metric-*.jsonl` beside the network."""
+    """The scores that a run takes at each snapshot, into `metric-*.jsonl` beside the network.
+
+    Raises `UserError` for an unknown metric, and for one that the detector does not allow.
+    """
     metrics = parse_metrics(config.run.metrics)
     if not metrics:
         return None
+    for metric in metrics:
+        if metric.family.of_classes:
+            raise UserError(
+                f"--metrics: {metric.name} is about classes, which {DEFAULT_DETECTOR} does not "
+                "tell; take it after training with calc_metrics.py --detector inception"
+            )
 
     def scores(generator: Generator, network: Path) -> list[Score]:
         device = generator.mapping.w_avg.device

@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from pydantic import ConfigDict
 
 from dnnlib.config import Config
@@ -37,8 +39,12 @@ class MetricRecord(Config):
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of what computes a score."""
-    return {name: _version(name) for name in ("dudgan", "torch", "numpy")}
+    """Versions of what computes a score, torch's with its build (+cpu, +cu130)."""
+    return {
+        "dudgan": _version("dudgan"),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }
 
 
 def _version(package: str) -> str:

@@ -11,15 +11,17 @@ import torch
 
 from dnnlib.errors import UserError
 from dnnlib.logs import logger
-from metrics.detectors import Detector
+from metrics.detectors import ClassDetector, Detector
 from metrics.features import compute_features, real_features
 from metrics.fid import fid
 from metrics.images import FakeImages, RealImages
+from metrics.inception_score import inception_score
 from metrics.kid import kid
 from metrics.precision_recall import precision_recall
 from metrics.records import MetricRecord, package_versions
 
 _NEIGHBOURS = 3  # the 3 of pr50k3
+_IS_SPLITS = 10
 _MAX_IMAGES = 10**7
 
 
@@ -31,11 +33,14 @@ class Family:
     suffix: str
     """What stands behind the count: the 3 of `pr50k3` is the neighbourhood, not a digit of it."""
     compute: Callable[[torch.Tensor, torch.Tensor], dict[str, float]]
-    """Values by suffix of the metric's name, of real and generated features."""
+    """Values by suffix of the metric's name, of real and generated features (`of_classes`: of no
+    real ones, and of the class probabilities of generated images)."""
     min_images: int
     lower_is_better: bool
     doubt: Callable[[int, int], str | None]
     """Why a score of so many images (of the smaller side) and features is not to be trusted."""
+    of_classes: bool = False
+    """Whether it is about the classes that a `ClassDetector` sees in generated images alone."""
 
 
 def _compute_fid(real: torch.Tensor, fake: torch.Tensor) -> dict[str, float]:
@@ -51,6 +56,11 @@ def _compute_pr(real: torch.Tensor, fake: torch.Tensor) -> dict[str, float]:
     return {"_precision": precision, "_recall": recall}
 
 
+def _compute_is(real: torch.Tensor, fake: torch.Tensor) -> dict[str, float]:
+    mean, deviation = inception_score(fake, _IS_SPLITS)
+    return {"_mean": mean, "_std": deviation}
+
+
 def _doubt_singular(num_images: int, num_features: int) -> str | None:
     if num_images >= num_features:
         return None
@@ -64,10 +74,20 @@ def _doubt_few(num_images: int, num_features: int) -> str | None:
     return f"{num_images} images are too few for a steady score" if num_images < 100 else None
 
 
+def _doubt_unseen_classes(num_images: int, num_features: int) -> str | None:
+    if num_images >= 5000:
+        return None
+    return (
+        f"{num_images} images in {_IS_SPLITS} parts cannot show all classes, so the score is too "
+        "low; compare it only with scores of as many images"
+    )
+
+
 FAMILIES = (
     Family("fid", "", _compute_fid, 2, True, _doubt_singular),
     Family("kid", "", _compute_kid, 2, True, _doubt_few),
     Family("pr", f"{_NEIGHBOURS}", _compute_pr, _NEIGHBOURS + 1, False, _doubt_few),
+    Family("is", "", _compute_is, _IS_SPLITS, False, _doubt_unseen_classes, of_classes=True),
 )
 
 
@@ -84,6 +104,8 @@ class Metric:
 
     def num_real(self, available: int) -> int:
         """Real images taken of `available`."""
+        if self.family.of_classes:
+            return 0
         return available if self.full else min(self.count, available)
 
 
@@ -94,18 +116,19 @@ def parse_metric(name: str) -> Metric:
     it: 50,000 and 500. Raises `UserError` for an unknown name or an impossible count.
     """
     for family in FAMILIES:
+        full = "" if family.of_classes else "_full"
         match = re.fullmatch(
-            rf"{family.prefix}([1-9][0-9]{{0,7}})(k?){family.suffix}(_full)?", name
+            rf"{family.prefix}([1-9][0-9]{{0,7}})(k?){family.suffix}({full})?", name
         )
         if match is None:
             continue
         count = int(match[1]) * (1000 if match[2] else 1)
         if not family.min_images <= count <= _MAX_IMAGES:
             raise UserError(f"--metrics: {name} takes {family.min_images} to {_MAX_IMAGES} images")
-        return Metric(family, count, match[3] is not None, name)
+        return Metric(family, count, bool(match[3]), name)
     raise UserError(
         f"--metrics: there is no {name!r}; choose from fid50k_full, kid50k_full, pr50k3_full, each "
-        "also with another number for 50k (pr5003_full: 500 images) and without _full"
+        "also with another number for 50k (pr5003_full: 500 images) and without _full, or is50k"
     )
 
 
@@ -124,18 +147,25 @@ def evaluate(
     """Scores of `fakes` against `reals`, a record for each of `metrics` in their order.
 
     Features are computed once, for the metric that needs most; the others take the first of them.
-    A score that is not to be trusted gives a warning. Raises `UserError` for unknown names, and
-    for too few images on either side.
+    A score that is not to be trusted gives a warning. Raises `UserError` for unknown names, for
+    too few images on either side, and for a detector without the classes that a metric is about.
     """
     wanted = parse_metrics(metrics)
     if not wanted:
         return []
     started = time.monotonic()
     for metric in wanted:
-        _require(metric, metric.num_real(reals.num_images), "real")
+        if metric.family.of_classes:
+            _with_classes(metric, detector)
+        else:
+            _require(metric, metric.num_real(reals.num_images), "real")
     num_real = max(metric.num_real(reals.num_images) for metric in wanted)
     num_fake = max(metric.count for metric in wanted)
-    real = real_features(detector, reals, num_real, batch_size)
+    real = (
+        real_features(detector, reals, num_real, batch_size)
+        if num_real > 0
+        else torch.empty(0, detector.num_features)
+    )
     fake = compute_features(
         detector, fakes.batches(num_fake, batch_size), num_fake, "features of generated images"
     )
@@ -158,8 +188,11 @@ def _score(
     _require(metric, len(fake), "generated")
     if len(fake) < metric.count:
         logger.warning(f"{metric.name}: there are only {len(fake)} generated images")
-    if doubt := metric.family.doubt(min(len(real), len(fake)), detector.num_features):
+    num_images = len(fake) if metric.family.of_classes else min(len(real), len(fake))
+    if doubt := metric.family.doubt(num_images, detector.num_features):
         logger.warning(f"{metric.name}: {doubt}")
+    if metric.family.of_classes:
+        fake = _with_classes(metric, detector).probabilities(fake)
     values = metric.family.compute(real, fake)
     return MetricRecord(
         metric=metric.name,
@@ -174,6 +207,16 @@ def _score(
         fakes=fakes.description,
         versions=package_versions(),
         seconds=seconds + time.monotonic() - started,
+    )
+
+
+def _with_classes(metric: Metric, detector: Detector) -> ClassDetector:
+    """`detector`, which tells classes. Raises `UserError` where it does not."""
+    if isinstance(detector, ClassDetector):
+        return detector
+    raise UserError(
+        f"--metrics: {metric.name} is about classes, which {detector.name} does not tell; take it "
+        "with calc_metrics.py --detector inception"
     )
 
 

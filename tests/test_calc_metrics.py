@@ -152,7 +152,9 @@ def test_wrong_input_is_told_in_a_line(
     assert "there is no 'fid'" in said(ten, metrics="fid")
     assert "separated by commas" in said(ten, metrics="pr43,")
     assert "no such file" in said(tmp_path / "none")
-    assert "'inception' is not" in said(ten, "--detector", "inception")
+    assert "there is no 'vgg'; choose from" in said(ten, "--detector", "vgg")
+    assert "put pt_inception" in said(ten, "--detector", "inception")
+    assert "is not a state dict" in said(ten, "--detector", digits)
     assert "not a valid boolean" in said(ten, "--mirror", "perhaps")
     assert not (tmp_path / "out").exists()
     assert "cannot be made" in complaint(

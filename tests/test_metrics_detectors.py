@@ -89,9 +89,9 @@ def test_constant_pictures_give_finite_features(detector):
 
 
 def test_unknown_detector_names_those_there_are():
-    with pytest.raises(UserError, match=r"'inception'; choose from efficientnet-lite0$"):
-        get_detector("inception", torch.device("cpu"))
-    assert list(DETECTORS) == ["efficientnet-lite0"]
+    with pytest.raises(UserError, match=r"'vgg'; choose from inception, efficientnet-lite0, or"):
+        get_detector("vgg", torch.device("cpu"))
+    assert list(DETECTORS) == ["inception", "efficientnet-lite0"]
 
 
 def test_resize_keeps_a_constant_and_does_not_alias():

@@ -14,6 +14,7 @@ from dnnlib.logs import logger
 from metrics.features import compute_features, real_features
 from metrics.fid import fid
 from metrics.images import fair_sample
+from metrics.inception_score import inception_score
 from metrics.kid import kid
 from metrics.precision_recall import precision_recall
 from metrics.suite import evaluate, parse_metric, parse_metrics
@@ -105,8 +106,9 @@ def test_any_other_name_is_a_user_error(name):
 @pytest.mark.parametrize(
     "name",
     (
-        *("", "fid", "fid_full", "fid0", "fid05k", "fid50K", "fid50k_", "fid50k_full ", "is50k"),
+        *("", "fid", "fid_full", "fid0", "fid05k", "fid50K", "fid50k_", "fid50k_full "),
         *("pr3", "pr50k_full", "pr50k4_full", "pr500_full", "ppl2_wend", "fid٣k", "fid999999999k"),
+        *("is", "is50k_full", "is50k3"),
     ),
 )
 def test_unknown_names_list_what_there_is(name):
@@ -114,9 +116,9 @@ def test_unknown_names_list_what_there_is(name):
         parse_metric(name)
 
 
-@pytest.mark.parametrize("name", ["fid1", "kid1_full", "pr33", "fid99999k"])
+@pytest.mark.parametrize("name", ["fid1", "kid1_full", "pr33", "is9", "fid99999k"])
 def test_impossible_counts(name):
-    with pytest.raises(UserError, match=rf"--metrics: {name} takes \d to 10000000 images"):
+    with pytest.raises(UserError, match=rf"--metrics: {name} takes \d+ to 10000000 images"):
         parse_metric(name)
 
 
@@ -296,7 +298,43 @@ def test_too_few_images(num_real, num_fake, kind):
 
 def test_names_are_checked_before_any_work():
     detector = Pixels()
-    with pytest.raises(UserError, match="is50k"):
-        evaluate(["fid10", "is50k"], pictures(20), pictures(20), detector)
+    with pytest.raises(UserError, match="is5x"):
+        evaluate(["fid10", "is5x"], pictures(20), pictures(20), detector)
     assert detector.seen == 0
     assert evaluate([], pictures(20), pictures(20), detector) == []
+
+
+class PixelClasses(Pixels):
+    """Takes bright pixels for classes."""
+
+    def probabilities(self, features):
+        return (4 * features).softmax(dim=1)
+
+
+def test_inception_score_is_of_generated_images_alone(warnings):
+    detector, fakes = PixelClasses(), pictures(60, seed=1)
+    (record,) = evaluate(["is50"], pictures(0), fakes, detector)
+    assert detector.seen == 50
+    assert not (cache_dir() / "features").exists()
+    mean, deviation = inception_score(detector.probabilities(detector(fakes.images[:50])), 10)
+    assert 1 < mean < 12
+    assert record.results == {"is50_mean": mean, "is50_std": deviation}
+    assert (record.num_real, record.num_fake) == (0, 50)
+    assert len(warnings) == 1 and "50 images in 10 parts" in warnings[0]
+    both = evaluate(["fid50", "is50"], pictures(60), fakes, detector)
+    assert both[1].results == record.results
+    assert both[0].results == {"fid50": fid(*real_and_fake(detector, fakes))}
+
+
+def real_and_fake(detector, fakes):
+    real = detector(pictures(60).images[fair_sample(60, 50)])
+    return real, detector(fakes.images[:50])
+
+
+def test_inception_score_takes_a_detector_with_classes():
+    detector = Pixels()
+    with pytest.raises(UserError, match="is50 is about classes, which pixels does not tell"):
+        evaluate(["fid50", "is50"], pictures(60), pictures(60), detector)
+    assert detector.seen == 0
+    with pytest.raises(UserError, match="is50 takes at least 10 generated images, found 9"):
+        evaluate(["is50"], pictures(60), pictures(9), PixelClasses())

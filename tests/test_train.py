@@ -194,6 +194,7 @@ def test_other_settings_begin_another_run(tmp_path: Path, finished: Path, digits
         (("--cond", "false"), "--cond: a run that is resumed keeps its settings"),
         (("--tick", -1), "--tick: Input should be greater than 0, found -1.0"),
         (("--metrics", "fid"), "--metrics: there is no 'fid'"),
+        (("--metrics", "fid5k,is5k"), "is5k is about classes, which efficientnet-lite0 does not"),
     ],
 )
 def test_what_a_resumed_run_cannot_change_is_named(

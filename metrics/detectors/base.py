@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch.nn import functional as F
@@ -37,6 +37,14 @@ class Detector(Protocol):
 
         `images` may lie on any device. Raises `UserError` for another number of channels.
         """
+
+
+@runtime_checkable
+class ClassDetector(Detector, Protocol):
+    """A detector that also tells what it takes its pictures for."""
+
+    def probabilities(self, features: torch.Tensor) -> torch.Tensor:
+        """Class probabilities, float32 `[N, num_classes]` on the CPU, of features `[N, F]`."""
 
 
 def as_rgb(images: torch.Tensor) -> torch.Tensor:
