@@ -11,8 +11,10 @@ import torch
 from dnnlib import UserError
 from dnnlib.download import fetch, is_url
 from dnnlib.files import sha256_file
+from dnnlib.logs import logger
 from torch_utils.checkpoint import load_tensors, save_tensors
 from training.config import DataFacts, TrainingConfig
+from training.legacy import is_legacy, load_legacy
 from training.networks.generator import Generator
 from training.players import Players
 
@@ -63,10 +65,13 @@ class NetworkFile:
 def load_network(source: str, option: str = "--network") -> NetworkFile:
     """Read a network from a file, a URL or a run folder (its best or newest network).
 
-    Raises `UserError` that begins with `option` when there is none, or when it is not a network of
-    ours.
+    Published pickles are read too, see `training.legacy`. Raises `UserError` that begins with
+    `option` when there is none, or when it is not a network of ours.
     """
     path = find_network(source, option)
+    if is_legacy(path):
+        legacy = load_legacy(path)
+        return _network_file(path, legacy.config, 0, legacy.tensors)
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT:
         raise UserError(f"{path}: not a network file of this project (no {FORMAT!r} in it)")
@@ -74,6 +79,13 @@ def load_network(source: str, option: str = "--network") -> NetworkFile:
     nimg = metadata.get("nimg", "0")
     if not nimg.isdecimal():
         raise UserError(f"{path}: its nimg must be a number, found {nimg!r:.80}")
+    return _network_file(path, config, int(nimg), tensors)
+
+
+def _network_file(
+    path: Path, config: TrainingConfig, nimg: int, tensors: dict[str, torch.Tensor]
+) -> NetworkFile:
+    """The players of `config` with `tensors`: each must have its place, and none may be missing."""
     players = Players(config)
     weights = dict(players.state_dict())
     for key, tensor in tensors.items():
@@ -85,7 +97,7 @@ def load_network(source: str, option: str = "--network") -> NetworkFile:
         raise UserError(f"{path}: lacks {len(missing)} tensors, the first is {missing[0]}")
     players.load_state_dict(weights)
     players.G.load_state_dict(players.G_ema.state_dict())
-    return NetworkFile(path, sha256_file(path), config, int(nimg), players.eval())
+    return NetworkFile(path, sha256_file(path), config, nimg, players.eval())
 
 
 def find_network(source: str, option: str = "--network") -> Path:
@@ -153,3 +165,19 @@ def class_center(generator: Generator, c: torch.Tensor, num_samples: int = 4096)
 
 def _is_saved(key: str) -> bool:
     return key.split(".", 1)[0] in {"G_ema", "D", "C"}
+
+
+def convert_network(source: str, dest: Path, overwrite: bool) -> None:
+    """Write the network `source` (file, URL or run folder) to `dest` in our format; says where.
+
+    Raises `UserError` when `dest` is there and `overwrite` is not given, and as `load_network`.
+    """
+    if dest.suffix != ".safetensors":
+        raise UserError(f"{dest}: the result's name must end in .safetensors")
+    if dest.exists() and not overwrite:
+        raise UserError(f"{dest}: already there; give --overwrite to replace it")
+    network = load_network(source, "IN.pkl")
+    save_network(dest, network.players, network.config, network.nimg)
+    facts = network.facts
+    shape = f"{facts.width}x{facts.height}, {facts.num_channels} channels"
+    logger.info(f"Network ({shape}, {facts.num_classes} classes): {dest}")
