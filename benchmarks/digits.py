@@ -18,6 +18,7 @@ import click
 import torch
 
 from benchmarks.judge import Judge, accuracy, class_spread, train_judge
+from dnnlib import UserError
 from dnnlib.cli import CONTEXT, run
 from dnnlib.logs import logger
 from torch_utils.stats import Stats
@@ -80,7 +81,10 @@ def prepare_digits(folder: Path) -> ImageDataset:
 def main(minutes: float, threads: int, name: str, overrides: str, work: Path) -> None:
     """Train --cfg tiny, changed by --set, for --minutes and let the judge look at it."""
     torch.set_num_threads(threads)
-    given = json.loads(overrides)
+    try:
+        given = json.loads(overrides)
+    except ValueError as error:
+        raise UserError(f"--set takes a JSON object of options: {error}") from None
     dataset = prepare_digits(work)
     exam = DigitExam(dataset)
     facts = data_facts(dataset)

@@ -15,6 +15,7 @@ from torch_utils.ops.modulated_conv2d import modulated_conv2d
 from torch_utils.ops.upfirdn2d import (
     downsample2d,
     filter2d,
+    resampling_matrix,
     separate,
     setup_filter,
     upfirdn2d,
@@ -64,6 +65,22 @@ def test_upfirdn2d_by_matrices_matches_the_vectors(
     torch.testing.assert_close(y, v["y"].float(), rtol=1e-5, atol=1e-5)
     (dx,) = torch.autograd.grad(y, x, v["dy"].float())
     torch.testing.assert_close(dx, v["dx"].float(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("context", [torch.inference_mode(), torch.device("meta")])
+def test_cached_matrices_do_not_remember_who_asked_first(
+    context: torch.inference_mode | torch.device,
+) -> None:
+    f = setup_filter([1, 2, 5, 1])
+    x = torch.randn(1, 1, 7, 7)
+    resampling_matrix.cache_clear()
+    with context:
+        upfirdn2d(x, f)
+    x.requires_grad_()
+    y = upfirdn2d(x, f)
+    torch.testing.assert_close(y, upfirdn2d(x.double(), f).float())  # which takes no matrices
+    y.sum().backward()
+    assert x.grad is not None
 
 
 def test_filters_that_are_no_product_are_not_taken_apart() -> None:

@@ -16,7 +16,6 @@ from training.config import TrainingConfig
 from training.networks.layers import one_hot
 from training.players import Players
 from training.snapshots import (
-    class_center,
     class_index,
     find_network,
     load_network,
@@ -24,6 +23,7 @@ from training.snapshots import (
     save_network,
     snapshot_name,
 )
+from training.synthesis import class_center
 
 pytest_plugins = ["network_fixtures"]
 

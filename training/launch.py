@@ -61,7 +61,7 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
         config = config.model_copy(update={"init_digest": source.digest})
     evaluate = make_evaluate(config, dataset)
     if request.dry_run:
-        logger.info(describe(config, world))
+        logger.info(describe(config, Players(config), world))
         logger.info(config.to_json())
         logger.info("Dry run: everything is in order, nothing was written")
         return None
@@ -70,7 +70,7 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
         logger.info(f"{run.path}: finished already; a longer --kimg would continue it")
         return None
     with logged_to_file(run.path / "log.txt"):
-        logger.info(describe(config, world))
+        logger.info(describe(config, run.state.players, world))
         if source is not None and run.state.step == 0:
             logger.info("\n".join([f"Weights   {source.path}", *_transfer(run, source)]))
         interrupted_by = TrainingLoop(config, run.state, dataset, run.path, world, evaluate).run()
@@ -149,7 +149,7 @@ def _open(request: LaunchRequest, config: TrainingConfig, world: World) -> Run:
     return open_run(config, request.outdir, request.exp_id, world.device)
 
 
-def describe(config: TrainingConfig, world: World) -> str:
+def describe(config: TrainingConfig, players: Players, world: World) -> str:
     """What is going to be trained, on what and where, in a few lines."""
     facts = config.facts
     shape = describe_shape((facts.height, facts.width, facts.num_channels))
@@ -159,7 +159,6 @@ def describe(config: TrainingConfig, world: World) -> str:
         if facts.num_classes
         else "no classes: training is unconditional"
     )
-    players = Players(config)
     named = (("G", players.G), ("D", players.D), ("C", players.C))
     sizes = ", ".join(f"{name} {count_parameters(net):,}" for name, net in named if net is not None)
     return "\n".join(

@@ -151,18 +151,6 @@ def class_index(facts: DataFacts, name: str) -> int:
     )
 
 
-@torch.no_grad()
-def class_center(generator: Generator, c: torch.Tensor, num_samples: int = 4096) -> torch.Tensor:
-    """The mean w of conditions `[N, c_dim]` over latents, `[N, w_dim]`: truncation's class centre.
-
-    Computed from fixed latents, so that it needs no place in the network file.
-    """
-    fixed = torch.Generator().manual_seed(0)
-    z = torch.randn(num_samples, generator.z_dim, generator=fixed).to(c.device)
-    centers = [generator.mapping(z, row.expand(num_samples, -1))[:, 0].mean(dim=0) for row in c]
-    return torch.stack(centers)
-
-
 def _is_saved(key: str) -> bool:
     return key.split(".", 1)[0] in {"G_ema", "D", "C"}
 

@@ -15,7 +15,6 @@ from training.data.parallel import ordered_map
 from training.networks.generator import Generator, NoiseMode
 from training.networks.layers import one_hot
 from training.pictures import to_uint8
-from training.snapshots import class_center
 
 CPU = torch.device("cpu")
 _READERS = 2  # threads that read real images
@@ -97,6 +96,18 @@ def latents(seeds: Sequence[int], z_dim: int) -> Tensor:
     """N(0, 1) float32 `[N, z_dim]` on the CPU, a row for each seed and of that seed alone."""
     rows = [torch.randn(z_dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     return torch.stack(rows)
+
+
+@torch.no_grad()
+def class_center(generator: Generator, c: Tensor, num_samples: int = 4096) -> Tensor:
+    """The mean w of conditions `[N, c_dim]` over latents, `[N, w_dim]`: truncation's class centre.
+
+    Computed from fixed latents, so that it needs no place in the network file.
+    """
+    fixed = torch.Generator().manual_seed(0)
+    z = torch.randn(num_samples, generator.z_dim, generator=fixed).to(c.device)
+    centers = [generator.mapping(z, row.expand(num_samples, -1))[:, 0].mean(dim=0) for row in c]
+    return torch.stack(centers)
 
 
 def random_classes(num_classes: int, count: int, seed: int) -> list[int]:

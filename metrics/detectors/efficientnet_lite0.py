@@ -19,11 +19,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from dnnlib.files import sha256_file
-from metrics.detectors.base import as_rgb, resize_bicubic
+from metrics.detectors.base import as_rgb, in_batches, resize_bicubic
 
 _BATCH_NORM_EPS = 1e-3
-# More at once falls out of the processor's cache and takes half as long again.
-_CPU_BATCH = 8
 _STEM_CHANNELS, _HEAD_CHANNELS = 32, 1280
 # Expansion, output channels, blocks, stride of the first block, kernel size.
 _STAGES = (
@@ -151,9 +149,7 @@ class EfficientNetLite0Detector:
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """See `Detector`."""
-        assert images.dtype == torch.uint8 and images.ndim == 4
-        size = _CPU_BATCH if self._device.type == "cpu" else max(len(images), 1)
-        return torch.cat([self._extract(batch) for batch in torch.split(images, size)])
+        return in_batches(self._extract, images, self._device)
 
     def _extract(self, images: torch.Tensor) -> torch.Tensor:
         pixels = as_rgb(images.to(self._device)).float()

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from dnnlib.errors import UserError
 from dnnlib.files import cache_dir, sha256_file
 from dnnlib.logs import logger
-from metrics.detectors.base import as_rgb
+from metrics.detectors.base import as_rgb, in_batches
 from metrics.detectors.inception_network import (
     NUM_FEATURES,
     Inception,
@@ -26,7 +26,6 @@ WEIGHT_FILES = (
     "weights-inception-2015-12-05-6726825d.pth",
 )
 _SHA256_START = "6726825d"
-_CPU_BATCH = 8  # bounds the memory of the first, largest maps
 
 
 def resize_tf_bilinear(images: torch.Tensor, size: int) -> torch.Tensor:
@@ -138,9 +137,7 @@ class InceptionDetector:
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """See `Detector`. The features are 0 or more."""
-        assert images.dtype == torch.uint8 and images.ndim == 4
-        size = _CPU_BATCH if self._device.type == "cpu" else max(len(images), 1)
-        return torch.cat([self._extract(batch) for batch in torch.split(images, size)])
+        return in_batches(self._extract, images, self._device)
 
     def _extract(self, images: torch.Tensor) -> torch.Tensor:
         pixels = as_rgb(images.to(self._device)).float()

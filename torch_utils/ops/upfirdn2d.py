@@ -255,12 +255,14 @@ def resampling_matrix(
     dtype: torch.dtype,
 ) -> Tensor:
     """The linear map of `upfirdn2d` along one axis, `[size', size]`, on the CPU."""
-    padded = torch.zeros(size, size * up + max(before, 0) + max(after, 0), dtype=torch.float64)
-    padded[torch.arange(size), max(before, 0) + up * torch.arange(size)] = gain
-    end = padded.shape[1] + min(after, 0)
-    kernel = torch.tensor(taps if flip_filter else taps[::-1], dtype=torch.float64)
-    windows = padded[:, -min(before, 0) : end].unfold(1, len(taps), down)
-    return torch.matmul(windows, kernel).T.contiguous().to(dtype)
+    # Cached for all callers, so it must not take on the mode or the device of the first of them.
+    with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
+        padded = torch.zeros(size, size * up + max(before, 0) + max(after, 0), dtype=torch.float64)
+        padded[torch.arange(size), max(before, 0) + up * torch.arange(size)] = gain
+        end = padded.shape[1] + min(after, 0)
+        kernel = torch.tensor(taps if flip_filter else taps[::-1], dtype=torch.float64)
+        windows = padded[:, -min(before, 0) : end].unfold(1, len(taps), down)
+        return torch.matmul(windows, kernel).T.contiguous().to(dtype)
 
 
 def _insert_zeros(x: Tensor, up_x: int, up_y: int) -> Tensor:
