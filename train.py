@@ -14,11 +14,12 @@ from dnnlib.logs import logger
 from metrics.detectors import DEFAULT_DETECTOR, get_detector
 from metrics.records import append_record, format_table
 from metrics.suite import evaluate, parse_metrics
-from torch_utils.world import World, choose_device
+from torch_utils.torchrun import run_in_world
+from torch_utils.world import World
+from training.artifacts import Evaluate, Score
 from training.config import TrainingConfig
 from training.data.dataset import ImageDataset
 from training.launch import LaunchRequest, launch
-from training.loop import Evaluate, Score
 from training.networks.generator import Generator
 from training.options import TrainOptions
 from training.presets import PRESET_NAMES, PresetName
@@ -40,7 +41,7 @@ def make_evaluate(config: TrainingConfig, dataset: ImageDataset) -> Evaluate | N
                 "tell; take it after training with calc_metrics.py --detector inception"
             )
 
-    def scores(generator: Generator, network: Path) -> list[Score]:
+    def scores(generator: Generator, network: Path, world: World) -> list[Score]:
         device = generator.mapping.w_avg.device
         detector = get_detector(DEFAULT_DETECTOR, device)
         origin = {"network": network.name, "network_digest": sha256_file(network)}
@@ -69,6 +70,13 @@ def make_evaluate(config: TrainingConfig, dataset: ImageDataset) -> Evaluate | N
     default="auto",
     show_default=True,
 )
+@click.option(
+    "--gpus",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes of this machine, a GPU each; for several machines start it with torchrun.",
+)
 @click.option("--cond", type=click.BOOL, help="Train with classes. [follows the data]")
 @click.option("--subset", type=click.IntRange(min=1), help="Train on that many images. [all]")
 @click.option("--mirror", type=click.BOOL, help="Add x-flipped copies. [no]")
@@ -81,6 +89,7 @@ def main(
     data: str | None,
     cfg: PresetName | None,
     device: Literal["auto", "cuda", "cpu", "mps"],
+    gpus: int,
     cond: bool | None,
     subset: int | None,
     mirror: bool | None,
@@ -103,7 +112,12 @@ def main(
         exp_id=exp_id,
         dry_run=dry_run,
     )
-    interrupted_by = launch(request, World(choose_device(device)), make_evaluate)
+    return run_in_world(train, gpus, device, (request,))
+
+
+def train(world: World, request: LaunchRequest) -> int:
+    """Exit status of the training that `request` asks for, as one of the processes of `world`."""
+    interrupted_by = launch(request, world, make_evaluate)
     return 0 if interrupted_by is None else EXIT_SIGNAL + interrupted_by
 
 

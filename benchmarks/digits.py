@@ -90,7 +90,7 @@ def main(minutes: float, threads: int, name: str, overrides: str, work: Path) ->
     facts = data_facts(dataset)
     config = make_config(resolve_options("tiny", given, SIZE, SIZE), dataset.config, facts)
     device = torch.device("cpu")
-    state, stats = TrainingState(config, device), Stats(device)
+    state, stats = TrainingState(config, device), Stats(World(device))
     data = make_loader(dataset, config.batch, config.seed, 0, device, 0)
     trainer = Trainer(config, state, data, dataset.labels, World(device), stats)
     logger.info(f"{name}: judge {exam.judge_accuracy:.3f} on held-out digits, {given}")

@@ -133,11 +133,18 @@ def config_options(config: type[Config]) -> Callable[[Command], Command]:
 
 def _option_type(annotation: object) -> click.ParamType[Any]:
     arguments = get_args(annotation)
+    if arguments and arguments[1:] == (type(None),):  # X | None
+        return _option_type(arguments[0])
     if get_origin(annotation) is Literal:
         return click.Choice(arguments)
     if get_origin(annotation) is tuple:
         return NameList()
-    for kind, option_type in ((bool, click.BOOL), (int, click.INT), (float, click.FLOAT)):
+    for kind, option_type in (
+        (bool, click.BOOL),
+        (int, click.INT),
+        (float, click.FLOAT),
+        (str, click.STRING),
+    ):
         if annotation is kind or kind in arguments:
             return option_type
     raise AssertionError(f"no option type for {annotation}")

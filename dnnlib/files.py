@@ -37,6 +37,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `atomic_path` left in `folder` when its process was killed.
+
+    Nobody may be writing there.
+    """
+    for path in folder.glob(".*.tmp"):
+        path.unlink()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` in UTF-8, atomically."""
     with atomic_path(path) as temporary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,10 +17,12 @@ from network_helpers import exit_status
 from training_helpers import CPU, SMALL
 
 import train
+from dnnlib import RunError
 from torch_utils.checkpoint import load_state, load_tensors
 from torch_utils.world import World
+from training.artifacts import Evaluate, Score
 from training.data.dataset import DataConfig, open_dataset
-from training.loop import Evaluate, Score, TrainingLoop
+from training.loop import TrainingLoop
 from training.networks.generator import Generator
 from training.options import data_facts, make_config, resolve_options
 from training.snapshots import load_network
@@ -191,7 +194,7 @@ class Examiner:
     def __init__(self, values: Sequence[float | Exception], lower_is_better: bool = True) -> None:
         self.values, self.lower_is_better = list(values), lower_is_better
 
-    def __call__(self, generator: Generator, network: Path) -> list[Score]:
+    def __call__(self, generator: Generator, network: Path, world: World) -> list[Score]:
         assert load_network(str(network)).nimg % 8 == 0
         torch.manual_seed(3)  # whatever a metric does with the global generator
         value = self.values.pop(0)
@@ -223,7 +226,36 @@ def test_network_with_the_best_first_score_is_kept(
     assert load_network(str(run_dir)).path.name == "network-best.safetensors"
     assert load_network(str(run_dir)).nimg == best_nimg
     assert load_network(str(run_dir / NETWORK)).nimg == 32
-    assert abs(load_state(run_dir / STATE, CPU)["best"]) == values[best_nimg // 8 - 1]
+    assert abs(load_state(run_dir / STATE, CPU)["best"]["fid"]) == values[best_nimg // 8 - 1]
+    numbers = [x for x in values if not isinstance(x, Exception) and not math.isnan(x)]
+    best_kid = load_network(str(run_dir / "network-best-kid.safetensors"))
+    assert best_kid.nimg // 8 - 1 == values.index(max(numbers))
+
+
+def test_only_the_newest_and_the_best_networks_are_kept(tmp_path: Path, data: Path) -> None:
+    run_dir = tmp_path / "run"
+    examiner = Examiner([1.0, 2.0, 3.0, 4.0, 5.0])
+    # Networks are numbered by kimg, so that a snapshot a kimg makes a file each.
+    loop(run_dir, data, examiner, kimg=5, tick=1, snap=1, keep=2, batch=500).run()
+    names = {path.name for path in run_dir.glob("network-*")}
+    assert names == {
+        "network-snapshot-000004.safetensors",
+        "network-snapshot-000005.safetensors",
+        "network-best.safetensors",
+        "network-best-kid.safetensors",
+    }
+    assert load_network(str(run_dir)).nimg == 1000
+
+
+def test_out_of_memory_names_the_option_to_change(tmp_path: Path, data: Path) -> None:
+    training = loop(tmp_path / "run", data)
+
+    def exhaust() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has")
+
+    training.trainer.step = exhaust  # type: ignore[method-assign]
+    with pytest.raises(RunError, match=r"^out of memory on cpu .*a smaller --batch-gpu than 8, or"):
+        training.run()
 
 
 def test_best_network_stays_the_best_after_a_resume(tmp_path: Path, data: Path) -> None:

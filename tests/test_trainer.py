@@ -13,11 +13,13 @@ from training_helpers import CPU, small_config, small_trainer
 from dnnlib import UserError
 from torch_utils.seeding import reseed
 from torch_utils.stats import Stats
+from torch_utils.world import World
 from training.networks.generator import SynthesisLayer
 from training.options import resolve_options
+from training.phases import Draw
 from training.presets import PRESET_NAMES
 from training.state import TrainingState, average_beta
-from training.trainer import replace_non_finite_gradients
+from training.trainer import Trainer
 
 
 def weights(module: nn.Module) -> list[Tensor]:
@@ -26,6 +28,11 @@ def weights(module: nn.Module) -> list[Tensor]:
 
 def differ(before: list[Tensor], after: list[Tensor]) -> bool:
     return any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def draw(trainer: Trainer) -> Draw:
+    (drawn,) = trainer.draw(next(trainer.data), 1)
+    return drawn
 
 
 def without_noise(layer: nn.Module, inputs: tuple[Tensor, Tensor, str]) -> tuple[Tensor, ...]:
@@ -38,7 +45,7 @@ def test_each_phase_moves_its_own_player_alone() -> None:
     assert [phase.name for phase in trainer.phases] == ["C", "G", "G_reg", "D", "D_reg"]
     for phase in trainer.phases:
         before = {name: weights(getattr(players, name)) for name in ("G", "D", "C", "G_ema")}
-        trainer.update(phase, next(trainer.data))
+        trainer.update(phase, draw(trainer))
         moved = {name for name in before if differ(before[name], weights(getattr(players, name)))}
         assert moved == {phase.name[0]}
         assert not any(parameter.requires_grad for parameter in players.parameters())
@@ -47,9 +54,8 @@ def test_each_phase_moves_its_own_player_alone() -> None:
 def test_every_weight_of_a_player_gets_a_gradient() -> None:
     trainer = small_trainer(small_config())
     for phase in trainer.phases[:3]:
-        trainer.update(phase, next(trainer.data))
-        without = [n for n, p in phase.player.named_parameters() if p.grad is None]
-        assert without == []
+        trainer.update(phase, draw(trainer))
+        assert all(parameter.grad is not None for parameter in phase.trained)
 
 
 @pytest.mark.parametrize("name", ["C", "G", "D", "D_reg"])
@@ -65,8 +71,8 @@ def test_gradients_do_not_depend_on_micro_batches_where_no_loss_couples_images(n
             if isinstance(layer, SynthesisLayer):  # its noise differs between micro-batches
                 layer.register_forward_pre_hook(without_noise)
         reseed(7)
-        trainer.update(phase, next(trainer.data))
-        gradients.append([p.grad for p in phase.player.parameters() if p.grad is not None])
+        trainer.update(phase, draw(trainer))
+        gradients.append([p.grad for p in phase.trained if p.grad is not None])
     for whole, parts in zip(*gradients, strict=True):
         torch.testing.assert_close(whole, parts, rtol=1e-4, atol=1e-6)
 
@@ -127,18 +133,23 @@ def test_parts_can_be_left_out() -> None:
 def test_generated_labels_follow_the_data() -> None:
     trainer = small_trainer(small_config(batch=64))
     trainer.dataset_labels = torch.tensor([1, 1, 1, 2])
-    draw = trainer.draw(next(trainer.data))
-    assert set(draw.fake_labels.tolist()) == {1, 2}
-    assert draw.fake_labels.eq(1).sum() > draw.fake_labels.eq(2).sum()
-    assert draw.images.min() >= -1
-    assert draw.images.max() <= 1
+    drawn = draw(trainer)
+    assert set(drawn.fake_labels.tolist()) == {1, 2}
+    assert drawn.fake_labels.eq(1).sum() > drawn.fake_labels.eq(2).sum()
+    assert drawn.images.min() >= -1
+    assert drawn.images.max() <= 1
 
 
 def test_non_finite_gradients_are_replaced_and_counted() -> None:
-    layer = nn.Linear(3, 1, bias=False)
-    layer.weight.grad = torch.tensor([[float("nan"), float("inf"), 2.0]])
-    assert replace_non_finite_gradients(layer) == 2
-    assert layer.weight.grad.tolist() == [[0.0, 1e5, 2.0]]
+    trainer = small_trainer(small_config())
+    phase = trainer.phases[0]
+    for parameter in phase.trained:
+        parameter.grad = torch.zeros_like(parameter)
+    weight = phase.trained[0].grad
+    assert weight is not None
+    weight.view(-1)[:3] = torch.tensor([float("nan"), float("inf"), 2.0])
+    assert trainer.share_gradients(phase) == 2
+    assert weight.view(-1)[:4].tolist() == [0.0, 1e5, 2.0, 0.0]
 
 
 def test_average_halves_the_distance_in_its_half_life() -> None:
@@ -150,7 +161,7 @@ def test_average_halves_the_distance_in_its_half_life() -> None:
 
 
 def test_stats_are_means_since_the_last_look() -> None:
-    stats = Stats(CPU)
+    stats = Stats(World(CPU))
     stats.report("x", torch.tensor([1.0, 3.0]))
     stats.report("x", torch.tensor(5.0))
     mean, deviation = stats.collect()["x"]

@@ -56,4 +56,4 @@ def small_trainer(config: TrainingConfig) -> Trainer:
     """A trainer at the beginning of its run."""
     state = TrainingState(config, CPU)
     labels = torch.arange(16) % max(config.facts.num_classes, 1)
-    return Trainer(config, state, batches(config), labels, World(CPU), Stats(CPU))
+    return Trainer(config, state, batches(config), labels, World(CPU), Stats(World(CPU)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import zipfile
@@ -57,6 +58,19 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
             _save(dict(state), file)
         if path.exists():
             path.replace(previous_state_path(path))
+
+
+def state_to_bytes(state: Mapping[str, Any]) -> bytes:
+    """What `save_state` would write, for another process."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
+
+
+def state_from_bytes(data: bytes, device: torch.device) -> dict[str, Any]:
+    """The opposite of `state_to_bytes`; as careful as `load_state`."""
+    state: dict[str, Any] = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+    return state
 
 
 def _save(state: dict[str, Any], file: BinaryIO) -> None:

@@ -12,6 +12,7 @@ from training.diffusion import DiffusionConfig
 from training.networks.classifier import ClassifierConfig
 from training.networks.discriminator import DiscriminatorConfig
 from training.networks.generator import GeneratorConfig
+from training.networks.precision import Precision
 from training.schedules import AdaptiveConfig, RampConfig
 
 
@@ -66,6 +67,12 @@ class RunConfig(Config):
     snap: int = Field(50, ge=1)  # ticks between snapshots
     metrics: tuple[str, ...] = ()
     workers: int = Field(2, ge=0)
+    keep: int | None = Field(None, ge=1)  # newest network snapshots that stay; None: all
+    precision: Precision = "fp32"
+    low_resolutions: int = Field(4, ge=0)  # highest resolutions that 16-bit precision is for
+    nhwc: bool = False  # channels-last weights and features
+    cuda_graphs: bool = False
+    cudnn_benchmark: bool = True
 
 
 class TrainingConfig(Config):
@@ -85,6 +92,7 @@ class TrainingConfig(Config):
     optimizer: OptimizerConfig
     batch: int = Field(ge=1)
     batch_gpu: int = Field(ge=1)  # images a forward pass; gradients accumulate to `batch`
+    freezed: int = Field(0, ge=0)  # first layers of D that stay as they begin (FreezeD, 2002.10964)
     ema_kimg: float = Field(ge=0)  # half-life of G's moving average
     ema_rampup: float | None = Field(ge=0)  # half-life at most this share of the images seen
     seed: int = Field(0, ge=0)

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+import torch
 
 from dnnlib import UserError
-from dnnlib.config import first_problem
 from dnnlib.logs import logged_to_file, logger
 from torch_utils.modules import count_parameters
 from torch_utils.world import World
-from training.config import RunConfig, TrainingConfig
+from training.artifacts import Evaluate
+from training.config import TrainingConfig
 from training.data.archive import describe_shape
 from training.data.dataset import DataConfig, ImageDataset, open_dataset
-from training.loop import Evaluate, TrainingLoop
+from training.estimate import estimate
+from training.loop import TrainingLoop
+from training.networks.precision import set_tensor_cores
 from training.options import data_facts, make_config, resolve_options
 from training.players import Players
 from training.presets import PresetName
-from training.runs import OPTIONS_FILE, Run, continue_run, open_run, saved_config
+from training.run_options import RunOptions, changed_run_config
+from training.runs import OPTIONS_FILE, Run, continue_run, open_run, saved_config, share_run
 from training.snapshots import NetworkFile, load_network
 from training.transfer import transfer
 
@@ -55,24 +59,28 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
             f"--exp-id {request.exp_id}: becomes part of a folder's name; use up to 100 letters, "
             "digits and '.', '_', '+', '-'"
         )
-    config, dataset = _configure(request)
+    config, dataset = _configure(request, world)
+    _check_processes(config, world)
     source = _source(request)
     if source is not None:
         config = config.model_copy(update={"init_digest": source.digest})
     evaluate = make_evaluate(config, dataset)
+    set_tensor_cores(config.run.precision, config.run.cudnn_benchmark)
     if request.dry_run:
         logger.info(describe(config, Players(config), world))
+        logger.info(estimate(config, world))
         logger.info(config.to_json())
         logger.info("Dry run: everything is in order, nothing was written")
         return None
-    run = _open(request, config, world)
+    own = _open(request, config, source, world.device) if world.rank == 0 else None
+    run = share_run(own, config, world)
     if run.state.progress >= 1:
         logger.info(f"{run.path}: finished already; a longer --kimg would continue it")
         return None
-    with logged_to_file(run.path / "log.txt"):
+    with logged_to_file(run.path / "log.txt") if world.rank == 0 else nullcontext():
         logger.info(describe(config, run.state.players, world))
-        if source is not None and run.state.step == 0:
-            logger.info("\n".join([f"Weights   {source.path}", *_transfer(run, source)]))
+        for note in run.notes:
+            logger.info(note)
         interrupted_by = TrainingLoop(config, run.state, dataset, run.path, world, evaluate).run()
         if interrupted_by is None:
             logger.info(f"Finished; networks, pictures and scores are in {run.path}")
@@ -81,11 +89,22 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
     return interrupted_by
 
 
-def _configure(request: LaunchRequest) -> tuple[TrainingConfig, ImageDataset]:
+def _check_processes(config: TrainingConfig, world: World) -> None:
+    """Refuse a number of processes that the micro-batches of a step cannot be dealt out to."""
+    if config.batch % (config.batch_gpu * world.size):
+        micro_batches = config.batch // config.batch_gpu
+        raise UserError(
+            f"--gpus {world.size}: a batch of {config.batch} is {micro_batches} micro-batches of "
+            f"{config.batch_gpu}, which {world.size} processes cannot share; use a divisor of "
+            f"{micro_batches}, or another --batch or --batch-gpu"
+        )
+
+
+def _configure(request: LaunchRequest, world: World) -> tuple[TrainingConfig, ImageDataset]:
     if request.data is None:
         if request.resume is None:
             raise UserError("--data: name the images to train on, a folder or a zip")
-        return _saved(request, Path(request.resume))
+        return _saved(request, Path(request.resume), world)
     given = dict(request.given)
     cfg: PresetName = given.pop("cfg", "auto")
     data = DataConfig(
@@ -97,23 +116,22 @@ def _configure(request: LaunchRequest) -> tuple[TrainingConfig, ImageDataset]:
     dataset = open_dataset(data)
     dataset.check_classes()
     facts = data_facts(dataset)
-    options = resolve_options(cfg, given, facts.width, facts.height)
-    return make_config(options, data, facts), dataset
+    options = resolve_options(cfg, given, facts.width, facts.height, world.size)
+    return make_config(options, data, facts, world.device), dataset
 
 
-def _saved(request: LaunchRequest, run_dir: Path) -> tuple[TrainingConfig, ImageDataset]:
+def _saved(
+    request: LaunchRequest, run_dir: Path, world: World
+) -> tuple[TrainingConfig, ImageDataset]:
     """The configuration of a run folder, with what may change when a run goes on."""
     config = saved_config(run_dir)
-    fixed = sorted(set(request.given) - set(RunConfig.model_fields))
+    fixed = sorted(set(request.given) - set(RunOptions.model_fields))
     if fixed:
         raise UserError(
             f"--{fixed[0].replace('_', '-')}: a run that is resumed keeps its settings; leave it "
             "out, or start a new run with --data"
         )
-    try:
-        run = RunConfig.model_validate(config.run.model_dump() | request.given)
-    except ValidationError as error:
-        raise UserError(f"--{first_problem(error)}") from None
+    run = changed_run_config(config.run, request.given, world.device)
     config = config.model_copy(update={"run": run})
     dataset = open_dataset(config.data)
     if data_facts(dataset) != config.facts:
@@ -136,17 +154,23 @@ def _source(request: LaunchRequest) -> NetworkFile | None:
     return load_network(request.resume, "--resume")
 
 
-def _transfer(run: Run, source: NetworkFile) -> list[str]:
-    lines = transfer(run.state.players, source, run.state.config.facts)
-    return [f"          {line}" for line in lines]
-
-
-def _open(request: LaunchRequest, config: TrainingConfig, world: World) -> Run:
+def _open(
+    request: LaunchRequest,
+    config: TrainingConfig,
+    source: NetworkFile | None,
+    device: torch.device,
+) -> Run:
+    """The run to go on with, or a new one that begins with the weights of `source`."""
     if request.resume is not None and _is_run(request.resume):
-        return continue_run(config, Path(request.resume), world.device)
+        return continue_run(config, Path(request.resume), device)
     if request.outdir is None:
         raise UserError("--outdir: name the folder that runs are to be in")
-    return open_run(config, request.outdir, request.exp_id, world.device)
+    run = open_run(config, request.outdir, request.exp_id, device)
+    if source is None or run.state.step > 0:
+        return run
+    lines = transfer(run.state.players, source, config.facts)
+    notes = [f"Weights   {source.path}", *(f"          {line}" for line in lines)]
+    return Run(run.path, run.state, tuple(notes))
 
 
 def describe(config: TrainingConfig, players: Players, world: World) -> str:
@@ -167,6 +191,16 @@ def describe(config: TrainingConfig, players: Players, world: World) -> str:
             f"Networks  {sizes} parameters",
             f"Training  --cfg {config.preset}, {config.run.kimg:g} kimg, batch "
             f"{config.batch} ({config.batch_gpu} at once), R1 γ {config.losses.r1_gamma:.3g}",
-            f"Device    {world.device}",
+            f"Device    {_device(config, world)}",
         ]
     )
+
+
+def _device(config: TrainingConfig, world: World) -> str:
+    run = config.run
+    parts = [str(world.device) if world.size == 1 else f"{world.size} x {world.device.type}"]
+    low = run.precision in ("fp16", "bf16")
+    parts.append(f"{run.precision} ({run.low_resolutions} resolutions)" if low else run.precision)
+    parts += ["channels-last"] if run.nhwc else []
+    parts += ["CUDA graphs"] if run.cuda_graphs else []
+    return ", ".join(parts)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import torch
 from pydantic import Field, ValidationError
 
-from dnnlib import Config, UserError
+from dnnlib import UserError
 from dnnlib.config import first_problem
 from training.config import (
     Contrast,
     DataFacts,
     LossConfig,
     OptimizerConfig,
-    RunConfig,
     TrainingConfig,
 )
 from training.data.dataset import DataConfig, ImageDataset
@@ -25,16 +25,18 @@ from training.networks.generator import Architecture, GeneratorConfig
 from training.networks.grid import resolution_grid
 from training.networks.timesteps import TimestepEmbeddingKind
 from training.presets import PresetName, preset
+from training.run_options import RunOptions, run_config
 from training.schedules import AdaptiveConfig, RampConfig
 
+CPU = torch.device("cpu")
 
-class TrainOptions(Config):
+
+class TrainOptions(RunOptions):
     """The knobs of a run under the names of train.py's options; presets set most of them."""
 
     cfg: PresetName
     seed: int = Field(0, ge=0, description="Seed of all randomness. [0]")
-    # Length, batch, optimisation.
-    kimg: float = Field(gt=0, description="Length of the run in thousand images.")
+    # Batch, optimisation.
     batch: int = Field(ge=1, description="Images a step.")
     micro_batches: int = Field(1, ge=1)
     batch_gpu: int | None = Field(
@@ -58,6 +60,7 @@ class TrainOptions(Config):
     mbstd: int = Field(ge=0)
     architecture_d: Architecture = "resnet"
     embed_dim: int = Field(512, ge=1)
+    conv_clamp: float | None = 256.0
     t_embed: TimestepEmbeddingKind = Field(
         "fourier", description="How D and C are told the timestep. [fourier]"
     )
@@ -89,23 +92,17 @@ class TrainOptions(Config):
     )
     contrast_c: Contrast = Field("class", description="The same in C's contrastive loss. [class]")
     temperature: float = Field(0.07, description="Temperature of the contrastive losses. [0.07]")
-    # How the run is carried out; these may change when it is resumed.
-    tick: float = Field(4.0, description="kimg between progress lines.")
-    snap: int = Field(50, description="Ticks between snapshots.")
-    metrics: tuple[str, ...] = Field(
-        (), description="Scores at each snapshot, such as fid5k_full,pr5k3_full. [none]"
-    )
-    workers: int = Field(2, description="Threads or processes that read images. [2]")
+    freezed: int = Field(0, description="First layers of D that do not learn (FreezeD). [0]")
 
 
 def resolve_options(
-    cfg: PresetName, given: Mapping[str, Any], width: int, height: int
+    cfg: PresetName, given: Mapping[str, Any], width: int, height: int, processes: int = 1
 ) -> TrainOptions:
-    """The preset with what was `given` on top.
+    """The preset with what was `given` on top; `auto` makes a larger batch for more `processes`.
 
     Raises `UserError` naming the option that breaks a rule.
     """
-    defaults = preset(cfg, width, height, given.get("batch"))
+    defaults = preset(cfg, width, height, given.get("batch"), processes)
     try:
         return TrainOptions(cfg=cfg, **(defaults | dict(given)))
     except ValidationError as error:
@@ -125,8 +122,10 @@ def data_facts(dataset: ImageDataset) -> DataFacts:
     )
 
 
-def make_config(options: TrainOptions, data: DataConfig, facts: DataFacts) -> TrainingConfig:
-    """The configuration that options and data come to.
+def make_config(
+    options: TrainOptions, data: DataConfig, facts: DataFacts, device: torch.device = CPU
+) -> TrainingConfig:
+    """The configuration that options and data come to, with the arithmetic that suits `device`.
 
     Raises `UserError` naming the field that breaks a rule.
     """
@@ -155,16 +154,11 @@ def make_config(options: TrainOptions, data: DataConfig, facts: DataFacts) -> Tr
             optimizer=_optimizer(options),
             batch=options.batch,
             batch_gpu=batch_gpu,
+            freezed=options.freezed,
             ema_kimg=options.ema_kimg,
             ema_rampup=options.ema_rampup,
             seed=options.seed,
-            run=RunConfig(
-                kimg=options.kimg,
-                tick=options.tick,
-                snap=options.snap,
-                metrics=options.metrics,
-                workers=options.workers,
-            ),
+            run=run_config(options, device),
         )
     except ValidationError as error:
         raise UserError(f"--{first_problem(error)}") from None
@@ -178,6 +172,7 @@ def _generator(options: TrainOptions) -> GeneratorConfig:
         map_lr=options.map_lr,
         channel_base=options.channel_base,
         channel_max=options.channel_max,
+        conv_clamp=options.conv_clamp,
     )
 
 
@@ -186,6 +181,7 @@ def _discriminator(options: TrainOptions) -> DiscriminatorConfig:
         channel_base=options.channel_base,
         channel_max=options.channel_max,
         architecture=options.architecture_d,
+        conv_clamp=options.conv_clamp,
         mbstd_group=options.mbstd,
         map_layers=options.map_layers_d,
         map_lr=options.map_lr,
@@ -198,6 +194,7 @@ def _classifier(options: TrainOptions) -> ClassifierConfig:
         channel_base=options.channel_base_c or options.channel_base,
         channel_max=options.channel_max,
         architecture=options.architecture_d,
+        conv_clamp=options.conv_clamp,
         embed_dim=options.embed_dim,
         t_embed=options.t_embed,
     )

@@ -40,26 +40,35 @@ class Draw:
     z: Tensor
     fake_labels: Tensor
 
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """All of it, in the order of the fields."""
+        return self.images, self.labels, self.z, self.fake_labels
+
     def split(self, size: int) -> list[Draw]:
         """Micro-batches of `size` images."""
-        parts = zip(
-            torch.split(self.images, size),
-            torch.split(self.labels, size),
-            torch.split(self.z, size),
-            torch.split(self.fake_labels, size),
-            strict=True,
-        )
-        return [Draw(*part) for part in parts]
+        parts = [torch.split(tensor, size) for tensor in self.tensors()]
+        return [Draw(*part) for part in zip(*parts, strict=True)]
 
 
 class Phase(ABC):
-    """A player's turn: `interval` in steps, the player it moves, the loss it minimises."""
+    """A player's turn: `interval` in steps, the parameters it moves, the loss it minimises."""
 
     def __init__(
         self, name: str, player: nn.Module, players: Players, config: LossConfig, interval: int = 1
     ) -> None:
-        self.name, self.player, self.interval = name, player, interval
+        self.name, self.interval = name, interval
+        self.trained = players.trained_parameters(player)
         self.players, self.config = players, config
+
+    def wake(self) -> None:
+        """Let the loss reach the parameters that this phase moves; all others stay asleep."""
+        for parameter in self.trained:
+            parameter.requires_grad_(True)
+
+    def sleep(self) -> None:
+        """The opposite of `wake`: passes for other players need not compute their gradients."""
+        for parameter in self.trained:
+            parameter.requires_grad_(False)
 
     @abstractmethod
     def loss(self, draw: Draw, stats: Stats) -> Tensor:

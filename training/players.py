@@ -47,6 +47,7 @@ class Players(nn.Module):
         shape = (facts.width, facts.height, facts.num_channels)
         noise_d, noise_c = config.diffusion_d, config.diffusion_c
         self.num_classes = facts.num_classes
+        self.frozen_layers = config.freezed
         self.G = Generator(config.generator, facts.num_classes, *shape)
         self.D = Discriminator(
             config.discriminator, facts.num_classes, noise_d.t_max if noise_d else None, *shape
@@ -67,6 +68,17 @@ class Players(nn.Module):
         self.register_buffer("mean_path_length", torch.zeros([]))
         self.G_ema = copy.deepcopy(self.G)
         self.requires_grad_(False)  # each phase wakes its own player
+
+    def trained_parameters(self, player: nn.Module) -> list[nn.Parameter]:
+        """Those of G, D or C that learn: all but the layers of D that are kept (FreezeD)."""
+        kept = self.D.first_layers(self.frozen_layers) if player is self.D else []
+        frozen = {id(parameter) for layer in kept for parameter in layer.parameters()}
+        return [parameter for parameter in player.parameters() if id(parameter) not in frozen]
+
+    def running_means(self) -> list[Tensor]:
+        """Tensors that each process moves by its own share of a batch, to be averaged."""
+        observed = [] if self.view_d is None else self.view_d.schedule.observations()
+        return [self.G.mapping.w_avg, self.mean_path_length, *observed]
 
     def styles(self, z: Tensor, labels: Tensor, style_mixing: float) -> Tensor:
         """ws `[N, num_ws, w_dim]` of latents `[N, z_dim]` and labels `[N]` for training.

@@ -42,6 +42,7 @@ _TINY: dict[str, Any] = {
     "channel_base_c": 128,
     "pl_weight": 0.0,
     "style_mixing": 0.0,
+    "conv_clamp": None,
     "noise_sd_c": 0.3,
     "t_min": 20,
     "t_embed": "scaled",
@@ -55,25 +56,29 @@ _TINY: dict[str, Any] = {
 }
 
 
-def preset(name: PresetName, width: int, height: int, batch: int | None) -> dict[str, Any]:
+def preset(
+    name: PresetName, width: int, height: int, batch: int | None, processes: int = 1
+) -> dict[str, Any]:
     """Values of `training.options.TrainOptions` that the row called `name` sets.
 
-    `auto` follows the resolution (pixels), and the batch when that is given.
+    `auto` follows the resolution (pixels), the number of processes, and the batch when that is
+    given.
     """
     if name == "auto":
-        return _auto(max(width, height), batch)
+        return _auto(max(width, height), batch, processes)
     if name == "tiny":
         return _TINY
     row = dict(zip(_COLUMNS, _PUBLISHED[name], strict=True))
     return cast(dict[str, Any], row | (_CIFAR if name == "cifar" else {}))
 
 
-def _auto(resolution: int, batch: int | None) -> dict[str, Any]:
-    batch = batch or max(min(4096 // resolution, 32), 1)
+def _auto(resolution: int, batch: int | None, processes: int) -> dict[str, Any]:
+    batch = batch or max(min(processes * min(4096 // resolution, 32), 64), processes)
     return {
         "kimg": 25000,
         "batch": batch,
-        "mbstd": min(batch, 4),
+        "micro_batches": processes,
+        "mbstd": min(max(batch // processes, 1), 4),
         "channel_base": 32768 if resolution >= 512 else 16384,
         "lr": 0.002 if resolution >= 1024 else 0.0025,
         "gamma": 0.0002 * resolution**2 / batch,

@@ -9,9 +9,16 @@ from pathlib import Path
 import torch
 
 from dnnlib import UserError
-from dnnlib.files import create_run_dir, find_run_dirs, write_text
+from dnnlib.files import create_run_dir, find_run_dirs, remove_leftovers, write_text
 from dnnlib.logs import logger
-from torch_utils.checkpoint import load_state, previous_state_path
+from torch_utils.checkpoint import (
+    load_state,
+    previous_state_path,
+    state_from_bytes,
+    state_to_bytes,
+)
+from torch_utils.distributed import broadcast_bytes, from_first
+from torch_utils.world import World
 from training.config import TrainingConfig
 from training.state import TrainingState
 
@@ -25,6 +32,7 @@ class Run:
 
     path: Path
     state: TrainingState
+    notes: tuple[str, ...] = ()  # what is to be said of how it began
 
 
 def open_run(config: TrainingConfig, outdir: Path, exp_id: str | None, device: torch.device) -> Run:
@@ -52,6 +60,7 @@ def continue_run(config: TrainingConfig, path: Path, device: torch.device) -> Ru
             f"--resume {path}: that run has other settings ({'; '.join(differences)}); repeat its "
             "options, or start a new run with another --outdir"
         )
+    remove_leftovers(path)
     state = TrainingState(config, device)
     if any(file.is_file() for file in (path / STATE_FILE, previous_state_path(path / STATE_FILE))):
         saved = load_state(path / STATE_FILE, device)
@@ -64,6 +73,21 @@ def continue_run(config: TrainingConfig, path: Path, device: torch.device) -> Ru
             ) from None
         logger.info(f"Continuing {path} at kimg {state.nimg / 1000:.1f}")
     write_text(path / OPTIONS_FILE, config.to_json())
+    return Run(path, state)
+
+
+def share_run(run: Run | None, config: TrainingConfig, world: World) -> Run:
+    """The run of the first process, on every process and in the same state.
+
+    Others give None: they need not see the folder, and the state comes over the wire.
+    """
+    path = Path(from_first("" if run is None else str(run.path), world))
+    ours = b"" if run is None or world.size == 1 else state_to_bytes(run.state.state_dict())
+    data = broadcast_bytes(ours, world)
+    if run is not None:
+        return run
+    state = TrainingState(config, world.device)
+    state.load_state_dict(state_from_bytes(data, world.device))
     return Run(path, state)
 
 

@@ -32,6 +32,9 @@ class HorizonSchedule(Protocol):
     def observe(self, real_logits: Tensor) -> None:
         """Take note of D's logits on real images `[N, 1]`."""
 
+    def observations(self) -> list[Tensor]:
+        """What `observe` moves; equal on all processes once it is averaged over them."""
+
     def advance(self, num_images: int, progress: float) -> Tensor:
         """T (int64 scalar) after `num_images` more images, at `progress` (0..1) of training."""
 
@@ -53,6 +56,9 @@ class AdaptiveHorizon(nn.Module):
     def observe(self, real_logits: Tensor) -> None:
         self.sign_sum += real_logits.detach().sign().sum()
         self.sign_count += real_logits.numel()
+
+    def observations(self) -> list[Tensor]:
+        return [self.sign_sum, self.sign_count]
 
     def advance(self, num_images: int, progress: float) -> Tensor:
         r = self.sign_sum / self.sign_count.clamp(min=1)
@@ -77,6 +83,9 @@ class RampHorizon(nn.Module):
 
     def observe(self, real_logits: Tensor) -> None:
         """A ramp does not look at D."""
+
+    def observations(self) -> list[Tensor]:
+        return []
 
     def advance(self, num_images: int, progress: float) -> Tensor:
         self.p.fill_(self.config.end * min(progress, 1.0))

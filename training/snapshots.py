@@ -28,6 +28,17 @@ def snapshot_name(nimg: int) -> str:
     return f"network-snapshot-{nimg // 1000:06d}.safetensors"
 
 
+def best_network_name(metric: str = "") -> str:
+    """File name of the best network by `metric`, or by a run's first metric."""
+    return f"network-best-{metric}.safetensors" if metric else BEST_NETWORK
+
+
+def prune_snapshots(run_dir: Path, keep: int) -> None:
+    """Remove all but the `keep` newest networks of a run; the best by any metric stay."""
+    for path in network_snapshots(run_dir)[:-keep]:
+        path.unlink()
+
+
 def save_network(path: Path, players: Players, config: TrainingConfig, nimg: int) -> None:
     """Write G_ema, D and C with the config and the facts of the data, atomically."""
     modules = {"G_ema": players.G_ema, "D": players.D, "C": players.C}

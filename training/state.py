@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from training.config import TrainingConfig
+from training.networks.precision import set_precision
 from training.players import Players
 from training.schedules import UPDATE_INTERVAL
 
@@ -19,10 +20,12 @@ class TrainingState:
         self.nimg = 0
         self.step = 0
         self.seconds = 0.0  # spent training so far
-        self.best: float | None = None  # rank of the best network so far, lower is better
+        self.best: dict[str, float] = {}  # rank of the best network by metric, lower is better
+        run = config.run
         self.players = Players(config).to(device)
-        if device.type == "cpu":  # its convolutions are up to twice as fast
+        if run.nhwc:
             self.players.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        set_precision(self.players, run.precision, run.low_resolutions)
         self.optimizers = make_optimizers(config, self.players)
 
     @property
@@ -48,7 +51,7 @@ class TrainingState:
             "nimg": self.nimg,
             "step": self.step,
             "seconds": self.seconds,
-            "best": self.best,
+            "best": dict(self.best),
             "players": self.players.state_dict(),
             "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
         }
@@ -56,7 +59,7 @@ class TrainingState:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where `state_dict` was taken."""
         self.nimg, self.step = state["nimg"], state["step"]
-        self.seconds, self.best = state["seconds"], state["best"]
+        self.seconds, self.best = state["seconds"], dict(state["best"])
         self.players.load_state_dict(state["players"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])

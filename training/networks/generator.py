@@ -30,7 +30,7 @@ class GeneratorConfig(Config):
     channel_base: int = 16384
     channel_max: int = 512
     architecture: Architecture = "skip"
-    conv_clamp: float | None = None
+    conv_clamp: float | None = None  # largest magnitude of features; 16 bits want one
 
 
 class SynthesisLayer(nn.Module):
@@ -118,6 +118,7 @@ class SynthesisBlock(nn.Module):
         conv_clamp: float | None,
     ) -> None:
         super().__init__()
+        self.dtype = torch.float32  # of its features; see training.networks.precision
         self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
         self.const: nn.Parameter | None = None
         self.conv0: SynthesisLayer | None = None
@@ -144,10 +145,11 @@ class SynthesisBlock(nn.Module):
         """
         *conv_ws, w_last = ws[:, : self.num_conv].unbind(dim=1)
         if self.const is not None:
-            x = self.const[None].expand(len(ws), -1, -1, -1)
+            x = self.const[None].expand(len(ws), -1, -1, -1).to(self.dtype)
             x = self.conv1(x, w_last, noise_mode)
         else:
             assert x is not None and self.conv0 is not None
+            x = x.to(self.dtype)
             if self.skip is not None:
                 shortcut = self.skip(x, gain=math.sqrt(0.5))
                 x = self.conv0(x, conv_ws[0], noise_mode)

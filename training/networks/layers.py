@@ -7,7 +7,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from torch_utils.ops.bias_act import ACTIVATIONS, ActivationName, bias_act
 from torch_utils.ops.conv2d_resample import conv2d_resample
@@ -125,6 +124,5 @@ class MinibatchStdLayer(nn.Module):
 
 def one_hot(labels: Tensor, num_classes: int) -> Tensor:
     """int64 `[N]` → float32 `[N, num_classes]`; without classes `[N, 0]`."""
-    if num_classes == 0:
-        return torch.zeros(len(labels), 0, device=labels.device)
-    return F.one_hot(labels, num_classes).float()
+    # Unlike torch's own, this does not ask the device whether labels are in range.
+    return (labels[:, None] == torch.arange(num_classes, device=labels.device)).float()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from dnnlib import Config
@@ -44,6 +45,7 @@ class TrunkBlock(nn.Module):
         conv_clamp: float | None,
     ) -> None:
         super().__init__()
+        self.dtype = torch.float32  # of its features; see training.networks.precision
         self.register_buffer("resample_filter", setup_filter(RESAMPLE_TAPS))
         self.skip_images = architecture == "skip"
         self.fromrgb: Conv2dLayer | None = None
@@ -61,12 +63,13 @@ class TrunkBlock(nn.Module):
 
     def forward(self, x: Tensor | None, img: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Features (None in the first block) and, for `skip` and the first block, the image."""
+        if x is not None:
+            x = x.to(self.dtype)
         if self.fromrgb is not None:
+            img = cast(Tensor, img).to(self.dtype)
             y = self.fromrgb(img)
             x = y if x is None else x + y
-            img = (
-                downsample2d(cast(Tensor, img), self.resample_filter) if self.skip_images else None
-            )
+            img = downsample2d(img, self.resample_filter) if self.skip_images else None
         assert x is not None
         if self.skip is None:
             return self.conv1(self.conv0(x)), img
@@ -106,7 +109,7 @@ class TrunkEpilogue(nn.Module):
         """`[N, channels, *size]` → `[N, out_features]`."""
         x = x.float()
         if self.fromrgb is not None:
-            x = x + self.fromrgb(img)
+            x = x + self.fromrgb(cast(Tensor, img).float())
         if self.mbstd is not None:
             x = self.mbstd(x)
         x = self.fc(self.conv(x).flatten(1))
@@ -137,6 +140,15 @@ class Trunk(nn.Module):
             self.add_module(f"b{name}", block)
             in_channels = out_channels
         self.b4 = TrunkEpilogue(in_channels, out_features, grid.size(4), img_channels, config)
+
+    def first_layers(self, count: int) -> list[nn.Module]:
+        """The `count` convolutions nearest to the image; a shortcut goes with the last of two."""
+        layers: list[list[nn.Module]] = []
+        for name in self.resolutions:
+            block = cast(TrunkBlock, self.get_submodule(f"b{name}"))
+            layers += [] if block.fromrgb is None else [[block.fromrgb]]
+            layers += [[block.conv0], [block.conv1, *([block.skip] if block.skip else [])]]
+        return [layer for group in layers[:count] for layer in group]
 
     def features(self, images: Tensor) -> Tensor:
         """`[N, img_channels, height, width]` → `[N, out_features]`."""

@@ -1,0 +1,124 @@
+"""Arithmetic in 16 bits: where it applies, how close it stays, and what a device refuses."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from training_helpers import CPU, batches, small_config, small_trainer
+
+from dnnlib import UserError
+from training.networks.generator import SynthesisBlock
+from training.networks.layers import one_hot
+from training.networks.precision import set_precision
+from training.networks.trunk import TrunkBlock
+from training.options import make_config, resolve_options
+from training.players import Players
+from training.run_options import changed_run_config
+
+CUDA = torch.device("cuda")
+
+
+def outputs(players: Players) -> tuple[Tensor, Tensor, Tensor]:
+    """Images, D's logits and C's features."""
+    fixed = torch.Generator().manual_seed(2)
+    z = torch.randn(8, players.G.z_dim, generator=fixed)
+    c = one_hot(torch.arange(8) % 3, 3)
+    t = torch.zeros(8, dtype=torch.int64)
+    images = players.G(z, c, noise_mode="const")
+    assert players.C is not None
+    return images, players.D(images, c, t), players.C.encode(images, t)
+
+
+@pytest.mark.parametrize("architecture", ["orig", "resnet", "skip"])
+def test_bf16_stays_close_to_fp32_and_gives_float32(architecture: str) -> None:
+    players = Players(small_config(architecture_d=architecture))
+    exact = outputs(players)
+    set_precision(players, "bf16", 4)
+    rounded = outputs(players)
+    for ours, theirs in zip(rounded, exact, strict=True):
+        assert ours.dtype == torch.float32
+        assert not torch.equal(ours, theirs)  # or it was not used
+        torch.testing.assert_close(ours, theirs, rtol=0.05, atol=0.05)
+    set_precision(players, "fp32", 4)
+    assert all(map(torch.equal, outputs(players), exact))
+
+
+def test_only_the_highest_resolutions_and_never_the_base_grid() -> None:
+    facts = small_config().facts.model_copy(update={"width": 64, "height": 64})
+    options = resolve_options("tiny", {}, 64, 64)
+    players = Players(make_config(options, small_config().data, facts))
+    for count, expected in ((2, {64, 32}), (9, {64, 32, 16, 8}), (0, set())):
+        set_precision(players, "bf16", count)
+        low = {
+            int(name.rpartition("b")[2])
+            for name, block in players.named_modules()
+            if isinstance(block, SynthesisBlock | TrunkBlock) and block.dtype == torch.bfloat16
+        }
+        assert low == expected
+
+
+def test_training_in_bf16_moves_every_player() -> None:
+    trainer = small_trainer(small_config(precision="bf16", pl_weight=2.0))
+    before = [p.clone() for p in trainer.state.players.parameters()]
+    for _ in range(2):
+        trainer.step()
+    after = list(trainer.state.players.parameters())
+    assert all(p.isfinite().all() for p in after)
+    moved = sum(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert moved > 0.9 * len(before)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"precision": "fp16"}, "--precision fp16: only CUDA devices compute in it, found cpu"),
+        ({"allow_tf32": True}, "--precision tf32: only CUDA"),
+        ({"fp32": True, "precision": "bf16"}, "--precision: one at a time, found fp32 and bf16"),
+        ({"cuda_graphs": True}, "--cuda-graphs: only CUDA devices have them, found cpu"),
+    ],
+)
+def test_what_a_cpu_cannot_do_is_refused(given: dict[str, object], line: str) -> None:
+    with pytest.raises(UserError, match=line):
+        small_config(**given)
+
+
+def test_defaults_follow_the_device() -> None:
+    config = small_config()
+    on_cpu = config.run
+    assert (on_cpu.precision, on_cpu.nhwc, on_cpu.cuda_graphs) == ("fp32", True, False)
+    options = resolve_options("auto", {}, 64, 64)
+    on_cuda = make_config(options, config.data, config.facts, CUDA).run
+    assert (on_cuda.precision, on_cuda.nhwc, on_cuda.cuda_graphs) == ("fp16", True, True)
+    given = {"fp32": True, "cuda_graphs": False, "nobench": True}
+    options = resolve_options("auto", given, 64, 64)
+    asked = make_config(options, config.data, config.facts, CUDA).run
+    assert (asked.precision, asked.nhwc, asked.cuda_graphs) == ("fp32", False, False)
+    assert not asked.cudnn_benchmark
+
+
+def test_a_run_goes_on_in_another_arithmetic_and_on_another_device() -> None:
+    options = resolve_options("auto", {"low_resolutions": 2}, 64, 64)
+    saved = make_config(options, small_config().data, small_config().facts, CUDA).run
+    assert changed_run_config(saved, {}, CUDA) == saved
+    moved = changed_run_config(saved, {"precision": "bf16", "kimg": 7.0}, CPU)
+    assert (moved.precision, moved.kimg, moved.cuda_graphs) == ("bf16", 7.0, False)
+    assert moved.low_resolutions == 2
+    assert changed_run_config(saved, {"fp32": True}, CUDA).precision == "fp32"
+    with pytest.raises(UserError, match="--precision fp16: only CUDA"):
+        changed_run_config(saved, {}, CPU)
+    with pytest.raises(UserError, match="--snap"):
+        changed_run_config(saved, {"snap": 0}, CUDA)
+
+
+def test_frozen_layers_stay_and_all_others_learn() -> None:
+    config = small_config(freezed=2, batch_gpu=4)
+    trainer = small_trainer(config)
+    D = trainer.state.players.D
+    before = {name: parameter.clone() for name, parameter in D.named_parameters()}
+    trainer.data = batches(config)
+    trainer.step()
+    stayed = {n for n, p in D.named_parameters() if torch.equal(p, before[n])}
+    assert stayed == {
+        "b8.fromrgb.weight", "b8.fromrgb.bias", "b8.conv0.weight", "b8.conv0.bias",
+    }  # fmt: skip
