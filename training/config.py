@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dnnlib import Config
+from training.augment.config import AugmentConfig
 from training.data.dataset import DataConfig
 from training.diffusion import DiffusionConfig
 from training.networks.classifier import ClassifierConfig
@@ -88,6 +89,8 @@ class TrainingConfig(Config):
     diffusion_c: DiffusionConfig | None
     horizon_d: AdaptiveConfig
     horizon_c: RampConfig
+    augment: AugmentConfig | None = None  # of what D sees, before its noise
+    augment_c: bool = True  # and of what C sees
     losses: LossConfig
     optimizer: OptimizerConfig
     batch: int = Field(ge=1)

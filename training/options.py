@@ -10,6 +10,8 @@ from pydantic import Field, ValidationError
 
 from dnnlib import UserError
 from dnnlib.config import first_problem
+from training.augment import PRESETS, AdaConfig, DiffAugmentConfig
+from training.augment import PresetName as AugmentPreset
 from training.config import (
     Contrast,
     DataFacts,
@@ -79,9 +81,23 @@ class TrainOptions(RunOptions):
     ts_dist: TimestepDistribution = Field(
         "priority", description="Timesteps in proportion to t, or uniform. [priority]"
     )
-    target: float = Field(0.6, description="Mean sign of D(real) that D's T is steered to. [0.6]")
+    target: float = Field(
+        0.6, description="Mean sign of D(real) that D's T and ADA's p are steered to. [0.6]"
+    )
     ada_kimg: float = Field(100.0, description="kimg in which D's T can cross its range. [100]")
     ramp_c: float = Field(1.0, description="Share of C's range at the end of the run. [1]")
+    # Augmentation.
+    aug: Literal["no", "ada", "diff"] = Field(
+        "no", description="Augmentation of what D and C see: adaptive, or DiffAugment. [no]"
+    )
+    augpipe: AugmentPreset = Field("bgc", description="Transforms of --aug ada. [bgc]")
+    ada_maxp: float = Field(
+        0.8, ge=0, le=1, description="Largest probability p of --aug ada. [0.8]"
+    )
+    aug_kimg: float = Field(
+        500.0, gt=0, description="kimg in which ADA's p can go from 0 to 1. [500]"
+    )
+    aug_c: bool = Field(True, description="Augment what C sees, too. [yes]")
     # Objectives.
     classifier: bool = Field(True, description="Train C and let it guide G. [yes, with classes]")
     lambda_g: float = Field(0.95, description="Adversarial share of G's loss. [0.95]")
@@ -150,6 +166,8 @@ def make_config(
             ),
             horizon_d=AdaptiveConfig(target=options.target, ada_kimg=options.ada_kimg),
             horizon_c=RampConfig(end=options.ramp_c),
+            augment=_augment(options),
+            augment_c=options.aug_c,
             losses=_losses(options),
             optimizer=_optimizer(options),
             batch=options.batch,
@@ -210,6 +228,17 @@ def _diffusion(options: TrainOptions, noise_sd: float, t_max: int) -> DiffusionC
         beta_end=options.beta_end,
         ts_dist=options.ts_dist,
     )
+
+
+def _augment(options: TrainOptions) -> AdaConfig | DiffAugmentConfig | None:
+    if options.aug == "ada":
+        return AdaConfig(
+            strengths=PRESETS[options.augpipe],
+            target=options.target,
+            ada_kimg=options.aug_kimg,
+            max_p=options.ada_maxp,
+        )
+    return DiffAugmentConfig() if options.aug == "diff" else None
 
 
 def _losses(options: TrainOptions) -> LossConfig:

@@ -142,8 +142,7 @@ class DiscriminatorPhase(Phase):
             fakes = players.G.synthesis(ws)
         fake_logits = players.criticise(fakes, draw.fake_labels)
         real_logits = players.criticise(draw.images, draw.labels)
-        if players.view_d is not None:
-            players.view_d.schedule.observe(real_logits)
+        players.observe(real_logits)
         loss = discriminator_loss(fake_logits, real_logits)
         stats.report("Loss/D/adversarial", loss)
         stats.report("Signs/real", real_logits.sign())

@@ -1,4 +1,4 @@
-"""The players of the game with the noise they see: all that a run learns, but for optimisers."""
+"""The players of the game and what D and C see: all that a run learns, but for optimisers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_utils.seeding import reseed
+from training.augment import Augment, make_augment
 from training.config import TrainingConfig
 from training.diffusion import Diffusion, DiffusionConfig
 from training.networks.classifier import Classifier
@@ -65,6 +66,8 @@ class Players(nn.Module):
             if noise_c is not None:
                 horizon_c = RampHorizon(config.horizon_c, noise_c.t_min, noise_c.t_max)
                 self.view_c = NoisyView(noise_c, horizon_c)
+        self.augment = None if config.augment is None else make_augment(config.augment)
+        self.augment_c = config.augment_c
         self.register_buffer("mean_path_length", torch.zeros([]))
         self.G_ema = copy.deepcopy(self.G)
         self.requires_grad_(False)  # each phase wakes its own player
@@ -77,8 +80,25 @@ class Players(nn.Module):
 
     def running_means(self) -> list[Tensor]:
         """Tensors that each process moves by its own share of a batch, to be averaged."""
-        observed = [] if self.view_d is None else self.view_d.schedule.observations()
+        observed = [tensor for each in self._observers() for tensor in each.observations()]
         return [self.G.mapping.w_avg, self.mean_path_length, *observed]
+
+    def observe(self, real_logits: Tensor) -> None:
+        """Let what adapts to D take note of its logits on real images `[N, 1]`."""
+        for each in self._observers():
+            each.observe(real_logits)
+
+    def advance(self, num_images: int, progress: float) -> None:
+        """Move horizons and augmentation after `num_images` more images, at `progress` (0..1)."""
+        for view in (self.view_d, self.view_c):
+            if view is not None:
+                view.advance(num_images, progress)
+        if self.augment is not None:
+            self.augment.advance(num_images)
+
+    def _observers(self) -> list[AdaptiveHorizon | RampHorizon | Augment]:
+        schedule = [] if self.view_d is None else [self.view_d.schedule]
+        return schedule + ([] if self.augment is None else [self.augment])
 
     def styles(self, z: Tensor, labels: Tensor, style_mixing: float) -> Tensor:
         """ws `[N, num_ws, w_dim]` of latents `[N, z_dim]` and labels `[N]` for training.
@@ -98,15 +118,23 @@ class Players(nn.Module):
         return torch.where(from_second[:, :, None], second, ws)
 
     def criticise(self, images: Tensor, labels: Tensor) -> Tensor:
-        """D's logits `[N, 1]` on its noisy view of images."""
+        """D's logits `[N, 1]` on its augmented, noisy view of images."""
+        if self.augment is not None:
+            images = self.augment(images)
         images, timesteps = see(self.view_d, images)
         logits: Tensor = self.D(images, one_hot(labels, self.num_classes), timesteps)
         return logits
 
     def encode_two_views(self, images: Tensor) -> Tensor:
-        """C's features `[2 N, embed_dim]` of two views of each image, at independent timesteps."""
+        """C's features `[2 N, embed_dim]` of two views of each image.
+
+        Views differ in augmentation, timestep and noise.
+        """
         assert self.C is not None
-        images, timesteps = see(self.view_c, torch.cat([images, images]))
+        images = torch.cat([images, images])
+        if self.augment is not None and self.augment_c:
+            images = self.augment(images)
+        images, timesteps = see(self.view_c, images)
         return self.C.encode(images, timesteps)
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from dnnlib import UserError
 from dnnlib.logs import logger
+from training.augment import AdaptiveAugment
 from training.players import Players
 from training.state import TrainingState
 
@@ -81,12 +82,14 @@ def summary(state: TrainingState, values: Values) -> str:
 
 
 def horizons(players: Players) -> Values:
-    """T and p of D and C, where they see noise."""
+    """T and p of D and C where they see noise, and ADA's p."""
     values: Values = {}
     for name, view in (("D", players.view_d), ("C", players.view_c)):
         if view is not None:
             values[f"T_{name}"] = float(view.diffusion.horizon)
             values[f"p_{name}"] = float(view.schedule.p)
+    if isinstance(players.augment, AdaptiveAugment):
+        values["p_augment"] = float(players.augment.p)
     return values
 
 

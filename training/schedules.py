@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dnnlib import Config
+from training.augment.adaptive import AdaptiveProbability
 
 UPDATE_INTERVAL = 4  # training steps between moves of T
 
@@ -39,35 +40,15 @@ class HorizonSchedule(Protocol):
         """T (int64 scalar) after `num_images` more images, at `progress` (0..1) of training."""
 
 
-class AdaptiveHorizon(nn.Module):
-    """p follows sign(r - target), r the mean of sign(D(real)) since the last move."""
-
-    p: Tensor
-    sign_sum: Tensor
-    sign_count: Tensor
+class AdaptiveHorizon(AdaptiveProbability):
+    """ADA's p stretched over T: it follows sign(r - target), r the mean of sign(D(real))."""
 
     def __init__(self, config: AdaptiveConfig, t_min: int, t_max: int) -> None:
-        super().__init__()
-        self.config, self.t_min, self.t_max = config, t_min, t_max
-        self.register_buffer("p", torch.zeros([]))
-        self.register_buffer("sign_sum", torch.zeros([]))
-        self.register_buffer("sign_count", torch.zeros([]))
-
-    def observe(self, real_logits: Tensor) -> None:
-        self.sign_sum += real_logits.detach().sign().sum()
-        self.sign_count += real_logits.numel()
-
-    def observations(self) -> list[Tensor]:
-        return [self.sign_sum, self.sign_count]
+        super().__init__(config.target, config.ada_kimg)
+        self.t_min, self.t_max = t_min, t_max
 
     def advance(self, num_images: int, progress: float) -> Tensor:
-        r = self.sign_sum / self.sign_count.clamp(min=1)
-        step = num_images / (self.config.ada_kimg * 1000)
-        # Without an observation nothing is known and nothing moves.
-        direction = (r - self.config.target).sign() * self.sign_count.clamp(max=1)
-        self.p.add_(direction * step).clamp_(0, 1)
-        self.sign_sum.zero_()
-        self.sign_count.zero_()
+        self.move(num_images)
         return horizon_at(self.p, self.t_min, self.t_max)
 
 

@@ -40,9 +40,7 @@ class TrainingState:
         self.step += 1
         players.update_average(average_beta(config, self.nimg))
         if self.step % UPDATE_INTERVAL == 0:
-            for view in (players.view_d, players.view_c):
-                if view is not None:
-                    view.advance(config.batch * UPDATE_INTERVAL, self.progress)
+            players.advance(config.batch * UPDATE_INTERVAL, self.progress)
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values, for `torch_utils.checkpoint.save_state`."""
