@@ -2,90 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import TypeVar
 
 import click
+from pydantic import ValidationError
 
-from dnnlib.cli import CONTEXT, NameList, Size, run
+from dnnlib import Config, UserError
+from dnnlib.cli import CONTEXT, Size, config_options, run
+from dnnlib.config import first_problem
+from training.data.check import CheckConfig, check
 from training.data.convert import ConvertConfig, convert
-from training.data.images import EXTENSIONS, Format
-from training.data.report import check_archive
-from training.data.sources import SOURCE_KINDS
-from training.data.transforms import TRANSFORMS, TransformName
+from training.data.sources import SOURCE_KINDS, SourceOptions
 
 UNDERSTOOD = "; ".join(kind.description for kind in SOURCE_KINDS)
+C = TypeVar("C", bound=Config)
 
 
 @click.command(context_settings=CONTEXT)
 @click.option("--source", help=f"What to convert: {UNDERSTOOD}.")
-@click.option("--dest", help="Where the result goes: a .zip, or else a folder.")
-@click.option("--check", help="Validate this data set and print its classes; converts nothing.")
-@click.option("--resolution", type=Size(), help="Size of all images, 256 or 320x256.")
-@click.option(
-    "--transform",
-    type=click.Choice(list(TRANSFORMS)),
-    help="How images get that size; center-crop where left out.",
-)
-@click.option(
-    "--format",
-    "image_format",
-    type=click.Choice(list(EXTENSIONS)),
-    default="png",
-    show_default=True,
-)
-@click.option(
-    "--max-images", type=click.IntRange(min=1), help="At most that many, spread over all classes."
-)
-@click.option("--max-per-class", type=click.IntRange(min=1), help="At most that many of a class.")
-@click.option("--classes", type=NameList(), help="Only these classes, numbered in this order.")
-@click.option(
-    "--workers", type=click.IntRange(min=1), help="Threads; one for each processor if left out."
-)
-@click.option(
-    "--on-error",
-    type=click.Choice(["fail", "skip"]),
-    default="fail",
-    show_default=True,
-    help="What an unreadable image does.",
-)
+@click.option("--dest", help="Where the result goes: a zip if it ends with .zip, or else a folder.")
+@click.option("--check", "checked", help="Validate this data set; converts nothing.")
+@click.option("--resolution", type=Size(), help="Size of all images, 256 or 320x256. [their own]")
+@config_options(ConvertConfig)
 @click.option("--overwrite", is_flag=True, help="Replace the data set at --dest.")
+@config_options(SourceOptions)
 def main(
     source: str | None,
     dest: str | None,
-    check: str | None,
+    checked: str | None,
     resolution: tuple[int, int] | None,
-    transform: TransformName | None,
-    image_format: Format,
-    max_images: int | None,
-    max_per_class: int | None,
-    classes: list[str] | None,
-    workers: int | None,
-    on_error: Literal["fail", "skip"],
     overwrite: bool,
+    **options: object,  # those of ConvertConfig and SourceOptions, see there
 ) -> None:
-    """Convert images into a data set for training (--source, --dest), or --check one."""
-    if check is not None and (source or dest):
-        raise click.UsageError("--check goes without --source and --dest")
-    if check is not None:
-        check_archive(check, workers)
+    """Convert images into a data set for training (--source, --dest), or --check one.
+
+    An interrupted conversion goes on when the same command is typed again.
+    """
+    options |= {"resolution": resolution, "overwrite": overwrite or None}
+    given = {name: value for name, value in options.items() if value is not None}
+    if checked is not None:
+        if source or dest:
+            raise click.UsageError("--check goes without --source and --dest")
+        if others := sorted(given.keys() - CheckConfig.model_fields):
+            raise click.UsageError(f"--check goes without --{others[0].replace('_', '-')}")
+        check(_read(CheckConfig, given | {"path": checked}))
         return
     if not source or not dest:
         raise click.UsageError("give --source and --dest to convert, or --check to validate")
-    convert(
-        ConvertConfig(
-            source=source,
-            dest=dest,
-            resolution=resolution,
-            transform=transform,
-            format=image_format,
-            max_images=max_images,
-            max_per_class=max_per_class,
-            classes=None if classes is None else tuple(classes),
-            workers=workers,
-            on_error=on_error,
-            overwrite=overwrite,
-        )
-    )
+    of_source = {name: given.pop(name) for name in SourceOptions.model_fields if name in given}
+    places = {"source": source, "dest": dest, "options": _read(SourceOptions, of_source)}
+    convert(_read(ConvertConfig, given | places))
+
+
+def _read(config: type[C], given: Mapping[str, object]) -> C:
+    try:
+        return config.model_validate(given)
+    except ValidationError as error:
+        name, _, rule = first_problem(error).partition(":")
+        raise UserError(f"--{name.replace('_', '-')}:{rule}") from None
 
 
 if __name__ == "__main__":

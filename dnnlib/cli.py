@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import click
@@ -30,6 +32,7 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> NoReturn:
     A `UserError` or a wrong option gives one line on stderr, without a traceback.
     """
     setup_logging()
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         status = command.main(args=args, standalone_mode=False)
     except UserError as error:
@@ -41,6 +44,11 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", EXIT_INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """Let SIGTERM unwind the stack as Ctrl-C does, so that temporary files go."""
+    sys.exit(EXIT_SIGNAL + number)
 
 
 def _fail(message: str, status: int = EXIT_USAGE) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import stat
 import zipfile
 from collections.abc import Callable, Mapping
 from multiprocessing import get_context
@@ -63,7 +64,7 @@ def test_vector_labels(tmp_path: Path) -> None:
     assert archive.has_labels and archive.class_names == ()
 
 
-@pytest.mark.parametrize("top", ["", "animals/"])
+@pytest.mark.parametrize("top", ["", "animals/", "my/data/animals/"])
 def test_class_folders(tmp_path: Path, write: Writer, top: str) -> None:
     files = {top + name: data for name, data in CLASS_FOLDERS.items()}
     archive = ImageArchive(write(tmp_path / "data", files))
@@ -210,6 +211,24 @@ def test_doubled_and_encrypted_entries(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(data)
     with pytest.raises(UserError, match="encrypted"):
         ImageArchive(tmp_path / "a.zip")
+
+
+def test_links_in_zips_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        entry = zipfile.ZipInfo("a.png")
+        entry.create_system, entry.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(entry, "/etc/passwd")
+    with pytest.raises(UserError, match=r"a\.zip: a\.png is a link"):
+        ImageArchive(tmp_path / "a.zip")
+
+
+def test_oversized_files_are_refused(
+    tmp_path: Path, write: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = ImageArchive(write(tmp_path / "data", {"a.png": png(0)}))
+    monkeypatch.setattr("training.data.files.MAX_FILE_BYTES", 10)
+    with pytest.raises(UserError, match=r"data.*a\.png.* is larger than 10 bytes; remove it"):
+        archive.read(0)
 
 
 def test_damaged_zip_content_is_named(tmp_path: Path) -> None:

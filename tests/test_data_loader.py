@@ -53,6 +53,22 @@ def test_mirror_doubles_with_flipped_copies(path: str) -> None:
         dataset[14]
 
 
+@UNHURRIED
+@given(st.lists(st.integers(0, 13), max_size=6), st.booleans())
+def test_batches_hold_their_images(
+    tmp_path_factory: pytest.TempPathFactory, indices: list[int], grey: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("batch")
+    files = {f"{i}.png": png(i, channels=1 if grey else 3) for i in range(7)}
+    dataset = open_dataset(DataConfig(path=str(write_zip(folder / "a.zip", files)), mirror=True))
+    batch = dataset.read_batch(indices)
+    assert batch.shape == (len(indices), 1 if grey else 3, 4, 6) and batch.is_contiguous()
+    for image, index in zip(batch, indices, strict=True):
+        expected = pixels(index % 7, channels=1 if grey else 3)
+        expected = expected[:, ::-1] if index >= 7 else expected
+        assert np.array_equal(image.numpy().transpose(1, 2, 0), expected)
+
+
 def test_subset_is_drawn_by_seed_and_keeps_order(path: str) -> None:
     def chosen(seed: int) -> list[int]:
         dataset = open_dataset(DataConfig(path=path, subset=4, seed=seed))

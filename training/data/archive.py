@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from dnnlib import UserError
 from dnnlib.logs import track
-from training.data.files import open_files
+from training.data.files import Files, open_files
 from training.data.images import IMAGE_SUFFIXES, Pixels, decode_image
-from training.data.labels import find_labels
+from training.data.layouts import FindLabels, find_labels
 
 
 class ImageArchive:
@@ -19,13 +19,16 @@ class ImageArchive:
 
     `names`: file names, parts joined by '/'. `labels`: class indices, int64 `[N]`, or vectors,
     float64 `[N, D]`, or None. `class_names`: one for each class index ('0', '1', ... where the
-    archive has no names), empty without class indices. Raises `UserError` for an archive that is
-    missing, broken, without an image, or whose labels do not fit its images.
+    archive has no names), empty without class indices. `files` are those at `path` if left out,
+    and `find` finds the labels in them. Raises `UserError` for an archive that is missing, broken,
+    without an image, or whose labels do not fit its images.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(
+        self, path: str | Path, files: Files | None = None, find: FindLabels = find_labels
+    ) -> None:
         self.path = Path(path)
-        self._files = open_files(self.path)
+        self._files = files or open_files(self.path)
         self.names = tuple(
             name
             for name in self._files.names
@@ -35,7 +38,7 @@ class ImageArchive:
             raise UserError(
                 f"{path}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); check the path"
             )
-        found = find_labels(self._files, self.names, self.path)
+        found = find(self._files, self.names, self.path)
         self.labels = None if found is None else found.values
         self.class_names = () if found is None else found.class_names
 
@@ -55,8 +58,15 @@ class ImageArchive:
 
     def decode(self, index: int) -> Pixels:
         """Image `index` as it is, uint8 `[H, W, C]`. Raises `UserError` where it is unreadable."""
-        name = self.names[index]
-        return decode_image(self._files.read(name), f"{self.path}/{name}")
+        return decode_image(self.fetch(index), self.where(index))
+
+    def where(self, index: int) -> str:
+        """Image `index` in errors."""
+        return f"{self.path}/{self.names[index]}"
+
+    def fetch(self, index: int) -> bytes:
+        """The file of image `index`, as it is. Raises `UserError` where it cannot be read."""
+        return self._files.read(self.names[index])
 
     def read(self, index: int) -> Pixels:
         """Image `index`, uint8 `[H, W, C]`, equal in shape to the first.

@@ -1,151 +1,205 @@
-"""Convert a source into an archive: select, resize, pack, in order and byte for byte the same."""
+"""Convert a source into a data set: select, change, pack, in order and byte for byte the same."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
+import zlib
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dnnlib import Config, UserError
-from dnnlib.logs import logger, track
-from training.data.archive import describe_shape
-from training.data.images import EXTENSIONS, Format, encode_image, from_pillow, to_pillow
-from training.data.labels import DATASET_JSON
-from training.data.parallel import ordered_map
-from training.data.report import log_classes
+from dnnlib import RunError, UserError
+from dnnlib.logs import Progress, logger
+from training.data.archive import ImageArchive, describe_shape
+from training.data.draft import Draft, check_free, is_zip_name, open_draft
+from training.data.labels import DATASET_JSON, check_every_class
+from training.data.parallel import WorkerDiedError, Workers, cpu_count
+from training.data.preview import check_preview, draw_preview
+from training.data.recipe import Packed, Recipe, check_recipe, pack
+from training.data.report import log_classes, log_left_out
 from training.data.select import Selection, select
-from training.data.sources import BUILTIN, Source, open_source
-from training.data.transforms import TRANSFORMS, TransformName
-from training.data.writers import WriteFile, archive_writer, is_zip_name
+from training.data.sources import BUILTIN, Source, SourceOptions, open_source
 
 PositiveInt = Annotated[int, Field(ge=1)]
 
+_BATCH = 16  # images a worker gets at once, and a line of the journal tells of
 
-class ConvertConfig(Config):
-    """What is converted, and how; `dest` is a zip where its name ends with .zip, else a folder.
 
-    `resolution` is (width, height), None keeps the source's size. `transform` None is center-crop.
-    `workers` None takes one thread for each processor.
-    """
+class ConvertConfig(Recipe):
+    """What is converted, and how; `dest` is a zip where its name ends with .zip, else a folder."""
 
     source: str
     dest: str
-    resolution: tuple[PositiveInt, PositiveInt] | None = None
-    transform: TransformName | None = None
-    format: Format = "png"
-    max_images: PositiveInt | None = None
-    max_per_class: PositiveInt | None = None
-    classes: tuple[str, ...] | None = None
-    workers: PositiveInt | None = None
-    on_error: Literal["fail", "skip"] = "fail"
+    options: SourceOptions = SourceOptions()
+    max_images: PositiveInt | None = Field(
+        None, description="At most that many, spread over all classes. [all]"
+    )
+    max_per_class: PositiveInt | None = Field(
+        None, description="At most that many of a class. [all]"
+    )
+    classes: tuple[str, ...] | None = Field(
+        None, description="Only these classes, numbered in this order. [all]"
+    )
+    on_error: Literal["fail", "skip"] = Field(
+        "fail", description="What an unreadable image does: end all, or be left out. [fail]"
+    )
+    workers: PositiveInt | None = Field(
+        None, description="Processes that work. [one for each processor]"
+    )
+    preview: str | None = Field(
+        None, description="Draw some images of each class into this picture. [no]"
+    )
     overwrite: bool = False
 
 
-Packed = tuple[bytes, tuple[int, ...]]
-"""A file's bytes and the (H, W, C) of the image in it."""
-
-
 def convert(config: ConvertConfig) -> None:
-    """Write the archive that `config` asks for and log a table of its classes.
+    """Write the data set that `config` asks for and log a table of its classes.
 
-    Raises `UserError`, leaving no trace, for options that do not fit, unreadable images (unless
-    they are to be skipped) and images that differ in size or channels.
+    An interrupted conversion is taken up where it ended. Raises `UserError`, leaving no trace, for
+    options that do not fit, unreadable images (unless they are to be skipped) and images that
+    differ in size or channels; `RunError` for a worker that died.
     """
-    if config.transform is not None and config.resolution is None:
-        raise UserError(f"--transform {config.transform}: needs a size to aim at; add --resolution")
-    _check_apart(config.source, config.dest)
-    source = open_source(config.source)
+    check_recipe(config)
+    check_preview(config.preview)
+    dest = Path(config.dest)
+    _check_apart(config.source, dest)
+    check_free(dest, config.overwrite)
+    source = open_source(config.source, config.options)
     selection = select(source, config.classes, config.max_per_class, config.max_images)
-    with archive_writer(Path(config.dest), config.overwrite) as write:
-        kept, shape = _write_images(config, source, selection, write)
-        labels = None if selection.labels is None else selection.labels[list(kept.values())]
-        write(DATASET_JSON, _dataset_json(list(kept), labels, selection.class_names))
-    if labels is not None and selection.class_names:
-        log_classes(selection.class_names, labels)
-    skipped = len(selection.indices) - len(kept)
-    note = f" ({skipped} skipped)" if skipped else ""
-    logger.info(f"{len(kept)} images{note}, {describe_shape(shape)}: {config.dest}")
+    workers = min(config.workers or cpu_count(), -(-len(selection.indices) // _BATCH))
+    # Workers first: what is opened later is none of theirs.
+    with (
+        Workers(partial(pack, config, source), workers) as pool,
+        open_draft(dest, _job(config, source, selection)) as draft,
+    ):
+        _write_images(config, source, selection, pool, draft)
+        log_left_out([reason for _, reason in draft.left_out])
+        if draft.shape is None:
+            raise UserError(
+                f"--source {config.source}: has no image that can be read; check the data"
+            )
+        labels = None if selection.labels is None else selection.labels[draft.positions]
+        content = _dataset_json(draft, labels, selection.class_names)
+        draft.finish(DATASET_JSON, content, zlib.crc32(content))
+    _report(config, selection, draft)
+
+
+def _report(config: ConvertConfig, selection: Selection, draft: Draft) -> None:
+    """Say what the data set at `config.dest` holds, and show it where that was asked for."""
+    assert draft.shape is not None
+    if selection.labels is not None and selection.class_names:
+        counts = log_classes(selection.class_names, selection.labels[draft.positions])
+        try:
+            check_every_class(config.dest, selection.class_names, counts)
+        except UserError as error:
+            logger.warning(str(error))
+    if len(draft.left_out) > len(draft.entries):
+        logger.warning(f"{config.dest}: most images were left out; is that what was meant?")
+    note = f" ({len(draft.left_out)} skipped)" if draft.left_out else ""
+    number = len(draft.entries)
+    logger.info(f"{number} images{note}, {describe_shape(draft.shape)}: {config.dest}")
+    if config.preview is not None:
+        archive = ImageArchive(config.dest)
+        draw_preview(archive, range(len(archive)), Path(config.preview))
 
 
 def _write_images(
-    config: ConvertConfig, source: Source, selection: Selection, write: WriteFile
-) -> tuple[dict[str, int], tuple[int, ...]]:
-    """Write every good image; the position in `selection` for each name written, and (H, W, C)."""
-    kept: dict[str, int] = {}
-    model: tuple[str, tuple[int, ...]] | None = None
-    workers = config.workers or os.cpu_count() or 1
-    packed = ordered_map(partial(_pack, config, source), selection.indices.tolist(), workers)
+    config: ConvertConfig,
+    source: Source,
+    selection: Selection,
+    pool: Workers[int, Packed | UserError],
+    draft: Draft,
+) -> None:
+    """Add the images that `draft` does not have yet. Raises what `convert` says."""
     total = len(selection.indices)
-    for position, outcome in enumerate(track(packed, "Converting", total, "images")):
-        try:
-            if isinstance(outcome, UserError):
-                raise outcome
-            data, shape = outcome
-            name = source.names[selection.indices[position]]
-            model = model or (name, shape)
-            _check_alike(model, (name, shape))
-        except UserError as error:
-            if config.on_error == "fail":
-                raise
-            logger.warning(f"skipped: {error}")
-            continue
-        target = f"{len(kept) // 1000:05d}/img{len(kept):08d}{EXTENSIONS[config.format]}"
-        write(target, data)
-        kept[target] = position
-    if model is None:
-        raise UserError(f"--source {config.source}: has no image that can be read; check the data")
-    return kept, model[1]
-
-
-def _pack(config: ConvertConfig, source: Source, index: int) -> Packed | UserError:
-    """Read, resize and encode one image; its error is a value, to be met in order."""
+    if draft.done:
+        logger.info(f"Going on with an interrupted conversion: {draft.done} of {total} are done")
     try:
-        pixels = source.decode(index)
-        if config.resolution is not None:
-            transform = TRANSFORMS[config.transform or "center-crop"]
-            pixels = from_pillow(transform(to_pillow(pixels), *config.resolution))
-        return encode_image(pixels, config.format), pixels.shape
-    except UserError as error:
-        return error
+        with Progress("Converting", total, "images", draft.done) as bar:
+            for outcomes in pool.map(selection.indices[draft.done :].tolist(), _BATCH):
+                for outcome in outcomes:
+                    checked = _check_alike(outcome, source, selection, draft)
+                    if isinstance(checked, UserError) and config.on_error == "fail":
+                        raise UserError(f"{checked}, or leave it out with --on-error skip")
+                    draft.add(checked)
+                draft.commit()
+                bar.update(len(outcomes))
+    except WorkerDiedError as error:
+        first, *_, last = [*error.items] * 2
+        raise RunError(
+            f"--source {config.source}: a process died between {source.names[first]} and "
+            f"{source.names[last]}, most often because memory ran out; {_go_on(draft, total)}, "
+            "with fewer --workers"
+        ) from None
+    except KeyboardInterrupt:
+        logger.info(_go_on(draft, total))
+        raise
 
 
-def _check_alike(first: tuple[str, tuple[int, ...]], other: tuple[str, tuple[int, ...]]) -> None:
-    if first[1] == other[1]:
-        return
+def _go_on(draft: Draft, total: int) -> str:
+    return f"{draft.done} of {total} images are done and the same command goes on from there"
+
+
+def _check_alike(
+    outcome: Packed | UserError, source: Source, selection: Selection, draft: Draft
+) -> Packed | UserError:
+    """`outcome`, or the error that it differs from the first image."""
+    if isinstance(outcome, UserError) or draft.shape in {None, outcome.shape}:
+        return outcome
+    assert draft.shape is not None
     advice = (
         "give the size that all shall have with --resolution"
-        if first[1][2] == other[1][2]
-        else "convert the channels of one of them, or leave it out with --on-error skip"
+        if draft.shape[2] == outcome.shape[2]
+        else "give the channels that all shall have with --channels, and a background for "
+        "transparency with --alpha"
     )
-    raise UserError(
-        f"--source: {first[0]} is {describe_shape(first[1])}, but {other[0]} is "
-        f"{describe_shape(other[1])}; all images must be alike: {advice}"
+    first, other = selection.indices[[draft.positions[0], draft.done]]
+    return UserError(
+        f"--source: {source.where(first)} is {describe_shape(draft.shape)}, but "
+        f"{source.where(other)} is {describe_shape(outcome.shape)}; all images must be alike: "
+        f"{advice}"
     )
 
 
-def _check_apart(source_name: str, dest_name: str) -> None:
+def _check_apart(source_name: str, dest: Path) -> None:
     """Refuse a destination that would overwrite the source or become a part of it."""
     if source_name in BUILTIN:
         return
-    source, dest = Path(source_name).resolve(), Path(dest_name).resolve()
-    inside = source in dest.parents and not is_zip_name(dest)
-    if source == dest or inside or dest in source.parents:
+    source, target = Path(source_name).resolve(), dest.resolve()
+    inside = source in target.parents and not is_zip_name(target)
+    if source == target or inside or target in source.parents:
         raise UserError(
-            f"--dest {dest_name}: overlaps with --source {source_name}; choose another place"
+            f"--dest {dest}: overlaps with --source {source_name}; choose another place"
         )
 
 
+def _job(config: ConvertConfig, source: Source, selection: Selection) -> str:
+    """Digest of all that the result depends on, but for what is inside the source's files."""
+    chosen = {*Recipe.model_fields, "options", "on_error"}
+    digest = hashlib.sha256(config.model_dump_json(include=chosen).encode())
+    names = [source.names[index] for index in selection.indices.tolist()]
+    path = Path(config.source)
+    stamp = [path.stat().st_mtime_ns, path.stat().st_size] if path.is_file() else []
+    facts = [str(path.resolve()), stamp, names, selection.class_names, PIL.__version__]
+    digest.update(json.dumps(facts).encode())
+    if selection.labels is not None:
+        digest.update(selection.labels.tobytes())
+    return digest.hexdigest()
+
+
 def _dataset_json(
-    names: list[str],
+    draft: Draft,
     labels: NDArray[np.int64] | NDArray[np.float64] | None,
-    class_names: tuple[str, ...],
+    class_names: Sequence[str],
 ) -> bytes:
-    pairs = None if labels is None else list(zip(names, labels.tolist(), strict=True))
+    names = [entry.name for entry in draft.entries]
+    pairs: Any = None if labels is None else list(zip(names, labels.tolist(), strict=True))
     content = {"labels": pairs, "class_names": class_names or None}
     return json.dumps(content, ensure_ascii=False).encode()

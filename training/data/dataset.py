@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -14,12 +15,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dnnlib import Config, UserError
-from dnnlib.logs import track
+from dnnlib.logs import Progress
 from training.data.archive import ImageArchive
 from training.data.labels import check_every_class
 from training.data.parallel import ordered_map
 
 PositiveInt = Annotated[int, Field(ge=1)]
+
+_CHUNK = 64  # images that a thread reads at once
 
 
 class DataConfig(Config):
@@ -70,9 +73,19 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
 
         Raises `UserError` where the file is unreadable or unlike the first image.
         """
-        flipped, position = divmod(range(len(self))[index], len(self._indices))
-        image = self._image(position)
-        return image.flip(2) if flipped else image, self.labels[index]
+        return self.read_batch([range(len(self))[index]])[0], self.labels[index]
+
+    def read_batch(self, indices: Sequence[int]) -> Tensor:
+        """Images at `indices` (0 to `len(self) - 1`), uint8 `[N, C, H, W]` in 0..255.
+
+        Raises `UserError` where a file is unreadable or unlike the first image.
+        """
+        batch = np.empty((len(indices), self.num_channels, self.height, self.width), dtype=np.uint8)
+        for image, index in zip(batch, indices, strict=True):
+            flipped, position = divmod(index, len(self._indices))
+            pixels = self.archive.read(int(self._indices[position])).transpose(2, 0, 1)
+            image[...] = pixels[:, :, ::-1] if flipped else pixels
+        return torch.from_numpy(batch)
 
     @property
     def class_counts(self) -> Tensor:
@@ -101,15 +114,14 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
         images = torch.empty(
             len(self), self.num_channels, self.height, self.width, dtype=torch.uint8
         )
-        read = ordered_map(self._image, range(count), threads)
-        for position, image in enumerate(track(read, "Reading images", count, "images")):
-            images[position] = image
+        chunks = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+        with Progress("Reading images", count, "images") as bar:
+            batches = ordered_map(self.read_batch, chunks, threads)
+            for chunk, batch in zip(chunks, batches, strict=True):
+                images[chunk.start : chunk.stop] = batch
+                bar.update(len(chunk))
         images[count:] = images[: len(self) - count].flip(3)
         return images
-
-    def _image(self, position: int) -> Tensor:
-        pixels = self.archive.read(int(self._indices[position]))
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
 def open_dataset(config: DataConfig) -> ImageDataset:

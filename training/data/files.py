@@ -4,15 +4,50 @@ from __future__ import annotations
 
 import lzma
 import os
+import stat
+import struct
+import threading
 import zipfile
 import zlib
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from dnnlib import UserError
 
 MAX_FILE_BYTES = 2**30
+
+# What zipfile raises for damaged files, beside NotImplementedError.
+ZIP_PROBLEMS = (
+    *(OSError, EOFError, ValueError, RuntimeError, struct.error),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
+
+T = TypeVar("T")
+
+
+class PerProcess(Generic[T]):
+    """What `open` gives, opened by each process for itself at its first use.
+
+    A forked process must not share the file position or the locks of its parent's handle, and a
+    handle cannot be pickled; `open` must be picklable.
+    """
+
+    def __init__(self, open: Callable[[], T]) -> None:
+        self._open = open
+        self._lock = threading.Lock()
+        self._opened: tuple[int, T] | None = None
+
+    def __call__(self) -> T:
+        with self._lock:
+            if self._opened is None or self._opened[0] != os.getpid():
+                self._opened = os.getpid(), self._open()
+            return self._opened[1]
+
+    def __reduce__(self) -> tuple[type[PerProcess[T]], tuple[Callable[[], T]]]:
+        return PerProcess, (self._open,)
 
 
 class Files(Protocol):
@@ -77,72 +112,99 @@ class FolderFiles:
 
 
 class ZipFiles:
-    """Files of a zip, which every process opens for itself at its first read.
+    """Files of a zip.
 
     Raises `UserError` for a broken zip and for names that point out of it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._opened: tuple[int, zipfile.ZipFile] | None = None
+        self._zip = PerProcess(partial(_open_zip, path))
         entries = [entry for entry in self._zip().infolist() if not entry.is_dir()]
         for entry in entries:
             _check_entry(entry, path)
-        self.names = sorted(
-            entry.filename
-            for entry in entries
-            if not any(_hidden(part) for part in entry.filename.split("/"))
-        )
+        self.names = sorted(entry.filename for entry in entries if is_visible(entry.filename))
         for name, following in pairwise(self.names):
             if name == following:
                 raise UserError(f"{path}: holds {name} twice; make the zip again")
 
     def read(self, name: str) -> bytes:
         """Content of the file. Raises `UserError` where it cannot be read."""
+        entry = self._zip().getinfo(name)
+        if entry.file_size > MAX_FILE_BYTES:
+            raise UserError(f"{self.path}: {name} is larger than {MAX_FILE_BYTES} bytes; remove it")
         try:
-            entry = self._zip().getinfo(name)
-            if entry.file_size > MAX_FILE_BYTES:
-                raise UserError(
-                    f"{self.path}: {name} is larger than {MAX_FILE_BYTES} bytes; remove it"
-                )
             return self._zip().read(entry)
-        except (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
-            raise UserError(
-                f"{self.path}: {name} cannot be read ({error}); make the zip again"
-            ) from error
         except NotImplementedError as error:
             raise UserError(
                 f"{self.path}: {name} is packed in a way Python cannot read ({error}); "
                 "make the zip again with the deflate method"
+            ) from error
+        except ZIP_PROBLEMS as error:
+            raise UserError(
+                f"{self.path}: {name} cannot be read ({error}); make the zip again"
             ) from error
 
     def crc(self, name: str) -> int:
         """CRC-32 of the content, from the zip's directory."""
         return self._zip().getinfo(name).CRC
 
-    def _zip(self) -> zipfile.ZipFile:
-        # A forked worker must not share the file position of its parent's handle.
-        if self._opened is None or self._opened[0] != os.getpid():
-            try:
-                self._opened = (os.getpid(), zipfile.ZipFile(self.path))
-            except (OSError, zipfile.BadZipFile) as error:
-                raise UserError(f"{self.path}: is not a whole zip ({error})") from error
-        return self._opened[1]
 
-    def __getstate__(self) -> dict[str, object]:
-        return self.__dict__ | {"_opened": None}
+class SomeFiles:
+    """A choice of `files` under names of its own: `held` has the name in `files` for each."""
+
+    def __init__(self, files: Files, held: Mapping[str, str]) -> None:
+        self._files = files
+        self._held = held
+        self.names = sorted(held)
+
+    def read(self, name: str) -> bytes:
+        """Content of the file. Raises `UserError` where it cannot be read."""
+        return self._files.read(self._held[name])
+
+    def crc(self, name: str) -> int:
+        """CRC-32 of the content."""
+        return self._files.crc(self._held[name])
+
+
+def files_below(files: Files, folder: str) -> SomeFiles:
+    """The files below `folder`, named from there."""
+    prefix = f"{folder}/"
+    return SomeFiles(
+        files,
+        {name.removeprefix(prefix): name for name in files.names if name.startswith(prefix)},
+    )
+
+
+def is_visible(name: str) -> bool:
+    """Whether no part of the path `name` is hidden."""
+    return not any(_hidden(part) for part in name.split("/"))
+
+
+def is_unsafe(name: str) -> bool:
+    """Whether a name in an archive could point out of the folder it is unpacked to."""
+    return name.startswith("/") or "\\" in name or name[1:2] == ":" or ".." in name.split("/")
 
 
 def _hidden(part: str) -> bool:
     return part.startswith(".") or part == "__MACOSX"
 
 
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except ZIP_PROBLEMS as error:
+        raise UserError(f"{path}: is not a whole zip ({error}); get or make it again") from error
+
+
 def _check_entry(entry: zipfile.ZipInfo, path: Path) -> None:
     name = entry.filename
-    if name.startswith("/") or "\\" in name or name[1:2] == ":" or ".." in name.split("/"):
+    if is_unsafe(name):
         raise UserError(
             f"{path}: holds the unsafe name {name!r}; paths must be relative, with '/' and "
             "without '..'; make the zip again"
         )
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        raise UserError(f"{path}: {name} is a link; make the zip again with the file itself")
     if entry.flag_bits & 1:
         raise UserError(f"{path}: {name} is encrypted; make the zip again without a password")

@@ -65,7 +65,8 @@ class ResidentLoader(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         indices = _to_device(next(self._batches), self._device)
-        return Batch(self._images[indices], self._labels[indices])
+        # Several times as fast as indexing on a CPU.
+        return Batch(self._images.index_select(0, indices), self._labels.index_select(0, indices))
 
 
 class StreamingLoader(Iterator[Batch]):
@@ -123,8 +124,7 @@ class _BatchReader(Dataset[tuple[Tensor, Tensor, str]]):
 
     def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor, str]:
         try:
-            images = torch.stack([self.dataset[index][0] for index in indices.tolist()])
-            return images, self.dataset.labels[indices], ""
+            return self.dataset.read_batch(indices.tolist()), self.dataset.labels[indices], ""
         except UserError as error:
             return torch.empty(0), torch.empty(0), str(error)
 

@@ -1,41 +1,16 @@
-"""Tell users what an archive holds, and check that all of it is sound."""
+"""Tell users what a data set holds and what was left out of it."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnlib.logs import logger, track
-from training.data.archive import ImageArchive, describe_shape
-from training.data.labels import check_every_class
-from training.data.parallel import ordered_map
+from dnnlib.logs import logger
 
-
-def check_archive(path: str | Path, workers: int | None) -> None:
-    """Read every image of the archive and log its size, channels, classes and digest.
-
-    `workers` threads read, None takes one for each processor. Raises `UserError` for the first
-    image that is unreadable or unlike the others, for labels that do not fit, and for a class
-    without an image.
-    """
-    archive = ImageArchive(path)
-    images = ordered_map(archive.read, range(len(archive)), workers or os.cpu_count() or 1)
-    for _ in track(images, "Checking", len(archive), "images"):
-        pass
-    logger.info(f"{path}: {len(archive)} images, {describe_shape(archive.shape)}")
-    if archive.labels is None:
-        logger.info("no labels")
-    elif archive.labels.ndim == 2:
-        logger.info(f"labels are vectors of {archive.labels.shape[1]} numbers")
-    else:
-        counts = log_classes(archive.class_names, archive.labels)
-        check_every_class(path, archive.class_names, counts)
-    logger.info(f"digest {archive.digest()}")
+MAX_LISTED = 50
 
 
 def log_classes(class_names: Sequence[str], labels: NDArray[Any]) -> list[int]:
@@ -49,3 +24,11 @@ def log_classes(class_names: Sequence[str], labels: NDArray[Any]) -> list[int]:
     for index, (name, count) in enumerate(zip(class_names, counts, strict=True)):
         logger.info(f"{index:>5}  {name:<{width}}  {count:>8}")
     return counts
+
+
+def log_left_out(reasons: Sequence[str]) -> None:
+    """Warn of each image that was left out, up to a number that can be read."""
+    for reason in reasons[:MAX_LISTED]:
+        logger.warning(f"skipped: {reason}")
+    if len(reasons) > MAX_LISTED:
+        logger.warning(f"skipped: {len(reasons) - MAX_LISTED} more images")

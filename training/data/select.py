@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnnlib import UserError
+from dnnlib.logs import logger
 from training.data.sources import Source
 
 
@@ -40,13 +41,31 @@ def select(
         if classes is not None:
             class_of = _renumber(class_of, class_names, classes)
             labels, class_names = class_of, classes
-        kept = [
-            _spread(np.flatnonzero(class_of == index), max_per_class)
-            for index in range(len(class_names))
-        ]
-        indices = np.sort(np.concatenate(kept))
+        by_class = _split_by_class(class_of, len(class_names))
+        indices = np.sort(np.concatenate([_spread(group, max_per_class) for group in by_class]))
     indices = _spread(indices, max_images)
-    return Selection(indices, None if labels is None else labels[indices], class_names)
+    chosen = None if labels is None else labels[indices]
+    if class_names and chosen is not None:
+        _warn_of_empty_classes(class_names, chosen)
+    return Selection(indices, chosen, class_names)
+
+
+def _split_by_class(class_of: NDArray[np.int64], num_classes: int) -> list[NDArray[np.int64]]:
+    """Ascending indices of the images of each class; those of class -1 are left out."""
+    order = np.argsort(class_of, kind="stable")
+    counts = np.bincount(class_of + 1, minlength=num_classes + 1)
+    return np.split(order, np.cumsum(counts[:-1]))[1:]
+
+
+def _warn_of_empty_classes(class_names: tuple[str, ...], labels: NDArray[Any]) -> None:
+    """Training refuses such classes, so it is better to hear of them before the conversion."""
+    counts = np.bincount(labels, minlength=len(class_names))
+    empty = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
+    if empty:
+        logger.warning(
+            f"{len(empty)} of {len(class_names)} classes have no image, the first is {empty[0]!r}; "
+            "training by class needs all of them: add images, or leave classes out with --classes"
+        )
 
 
 def _spread(items: NDArray[np.int64], limit: int | None) -> NDArray[np.int64]:

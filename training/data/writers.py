@@ -1,97 +1,148 @@
-"""Write an archive, zip or folder, that is whole or absent."""
+"""Write the files of a data set, into a zip or a folder, and take up what is there already."""
 
 from __future__ import annotations
 
-import re
-import secrets
-import shutil
+import os
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-
-from dnnlib import UserError
-from dnnlib.files import atomic_path
-from training.data.labels import DATASET_JSON
-
-WriteFile = Callable[[str, bytes], None]
-
-_SHARD = re.compile(r"\d{5}")
+from typing import NamedTuple, Protocol
 
 
-def archive_writer(path: Path, overwrite: bool) -> AbstractContextManager[WriteFile]:
-    """A context that yields `write(name, data)`; `path` appears when it ends without an exception.
+class Entry(NamedTuple):
+    """A file as it was written: name, size in bytes, CRC-32."""
 
-    `.zip` makes a zip, anything else a folder. Raises `UserError` where something is in the way
-    that may not be replaced, or where the place cannot be written.
+    name: str
+    size: int
+    crc: int
+
+    def fits(self, data: bytes) -> bool:
+        """Whether `data` is the content of this file."""
+        return len(data) == self.size and zlib.crc32(data) == self.crc
+
+
+class Writer(Protocol):
+    """Takes files one after the other. Methods raise `OSError` where the disk refuses."""
+
+    def adopt(self, entries: Sequence[Entry]) -> bool:
+        """Whether these files come next as an earlier run wrote them; then they are kept."""
+
+    def drop_rest(self) -> None:
+        """Remove what was not adopted, before anything is written."""
+
+    def write(self, entry: Entry, data: bytes) -> None:
+        """Add a file."""
+
+    def flush(self) -> None:
+        """Hand all that was written to the system: it outlives this process."""
+
+    def finish(self) -> None:
+        """Complete the data set; nothing is written afterwards."""
+
+    def close(self) -> None:
+        """Let go of what is open."""
+
+
+class ZipWriter:
+    """A zip, unpacked: images are packed already, and reads stay cheap.
+
+    Date, system and permissions are fixed: equal content gives equal bytes everywhere.
     """
-    _check_free(path, overwrite)
-    return _zip_writer(path) if is_zip_name(path) else _folder_writer(path)
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("r+b" if path.exists() else "w+b")
+        self._entries: list[zipfile.ZipInfo] = []
+
+    def adopt(self, entries: Sequence[Entry]) -> bool:
+        """See `Writer`."""
+        start, count = self._file.tell(), len(self._entries)
+        for entry in entries:
+            info = _zip_info(entry, self._file.tell())
+            header = info.FileHeader()
+            if self._file.read(len(header)) != header or not entry.fits(
+                self._file.read(entry.size)
+            ):
+                self._file.seek(start)
+                del self._entries[count:]
+                return False
+            self._entries.append(info)
+        return True
+
+    def drop_rest(self) -> None:
+        """See `Writer`."""
+        self._file.truncate()
+
+    def write(self, entry: Entry, data: bytes) -> None:
+        """See `Writer`."""
+        info = _zip_info(entry, self._file.tell())
+        self._file.write(info.FileHeader() + data)
+        self._entries.append(info)
+
+    def flush(self) -> None:
+        """See `Writer`."""
+        self._file.flush()
+
+    def finish(self) -> None:
+        """See `Writer`."""
+        with zipfile.ZipFile(self._file, "w") as archive:  # writes the directory where we are
+            archive.filelist.extend(self._entries)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """See `Writer`."""
+        self._file.close()
 
 
-def is_zip_name(path: Path) -> bool:
-    """Whether an archive at `path` is to be a zip rather than a folder."""
-    return path.suffix.lower() == ".zip"
+class FolderWriter:
+    """A folder with the files of the data set."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._adopted: set[Path] = set()
 
-@contextmanager
-def _zip_writer(path: Path) -> Iterator[WriteFile]:
-    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-
-        def write(name: str, data: bytes) -> None:
-            # Fixed date, system and permissions: equal content gives equal bytes everywhere.
-            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            entry.create_system, entry.external_attr = 3, 0o644 << 16
-            archive.writestr(entry, data)
-
-        yield write
-
-
-@contextmanager
-def _folder_writer(path: Path) -> Iterator[WriteFile]:
-    temporary, replaced = (
-        path.with_name(f".{path.name}.{secrets.token_hex(4)}.{state}") for state in ("tmp", "old")
-    )
-
-    def write(name: str, data: bytes) -> None:
-        target = temporary / name
-        target.parent.mkdir(exist_ok=True)
-        target.write_bytes(data)
-
-    try:
-        temporary.mkdir(parents=True)
-        yield write
-        if path.exists():
-            path.rename(replaced)
-        temporary.rename(path)
-        shutil.rmtree(replaced, ignore_errors=True)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); free the disk or choose "
-            "another place"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _check_free(path: Path, overwrite: bool) -> None:
-    """Refuse to replace anything but, on request, an archive of ours."""
-    if not path.exists() or (not is_zip_name(path) and _file_names(path) == []):
-        return
-    if not overwrite:
-        raise UserError(f"--dest {path}: exists; choose another place or add --overwrite")
-    if is_zip_name(path):
-        replaceable = path.is_file()
-    else:
-        ours = (name == DATASET_JSON or _SHARD.fullmatch(name) for name in _file_names(path))
-        replaceable = path.is_dir() and all(ours)
-    if not replaceable:
-        raise UserError(
-            f"--dest {path}: holds more than a data set made by this tool and is not overwritten; "
-            "choose another place"
+    def adopt(self, entries: Sequence[Entry]) -> bool:
+        """See `Writer`."""
+        paths = [self._path / entry.name for entry in entries]
+        fit = all(
+            path.is_file() and entry.fits(path.read_bytes())
+            for path, entry in zip(paths, entries, strict=True)
         )
+        self._adopted.update(paths if fit else ())
+        return fit
+
+    def drop_rest(self) -> None:
+        """See `Writer`."""
+        for folder, _, files in os.walk(self._path, topdown=False):
+            paths = [Path(folder) / file for file in files]
+            for path in paths:
+                if path not in self._adopted:
+                    path.unlink()
+            with suppress(OSError):  # not empty
+                Path(folder).rmdir()
+        self._path.mkdir(exist_ok=True)
+
+    def write(self, entry: Entry, data: bytes) -> None:
+        """See `Writer`."""
+        path = self._path / entry.name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+
+    def flush(self) -> None:
+        """See `Writer`."""
+
+    def finish(self) -> None:
+        """See `Writer`."""
+
+    def close(self) -> None:
+        """See `Writer`."""
 
 
-def _file_names(path: Path) -> list[str]:
-    """What lies in the folder `path`; a plain file counts as something in the way."""
-    return [entry.name for entry in path.iterdir()] if path.is_dir() else [path.name]
+def _zip_info(entry: Entry, offset: int) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(entry.name, date_time=(1980, 1, 1, 0, 0, 0))
+    info.create_system, info.external_attr = 3, 0o644 << 16
+    info.file_size = info.compress_size = entry.size
+    info.CRC, info.header_offset = entry.crc, offset
+    return info
