@@ -9,71 +9,114 @@ import click
 
 from dnnlib.cli import CONTEXT, NameList, SeedList, run
 from training.gallery import GenerateConfig, generate, list_classes
+from training.load import ComputeConfig
 from training.networks.generator import NoiseMode
+from training.networks.precision import Precision
 from training.pictures import PictureFormat
-from training.script_options import network_options, outdir_option, style_options, switch
+from training.script_options import (
+    compute_options,
+    network_options,
+    outdir_option,
+    style_options,
+    switch,
+)
 from training.synthesis import StyleConfig
+
+DEFAULT_SEEDS = range(16)
 
 
 @click.command(context_settings=CONTEXT)
 @network_options
 @outdir_option
 @click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Instead of --outdir: a zip that dataset_tool.py, train.py and other tools read as a data "
+    "set, with labels.",
+)
+@click.option(
     "--seeds",
     type=SeedList(),
-    default="0-15",
-    show_default=True,
-    help="An image for each: 0-35,77. The same seed gives the same image whatever the batch.",
+    help="An image for each: 0-35,77. The same seed gives the same image whatever the batch. "
+    "[0-15]",
 )
+@click.option("--count", type=click.IntRange(1, 10**7), help="Short for --seeds from 0 on.")
 @click.option(
     "--class",
     "classes",
     type=NameList(),
-    help="Classes by name or number, or 'all': every seed for every class. Left out, each seed "
-    "draws a class.",
+    help="Classes by name or number, mixtures (dog:0.7+cat:0.3), or 'all': every seed for every "
+    "class. Left out, each seed draws a class.",
+)
+@click.option(
+    "--labels-of",
+    type=click.Path(path_type=Path),
+    help="A data set: seeds draw classes as often as they are there. [all equally often]",
 )
 @style_options
-@switch("--grid", "Also write grid.png, a row for each class.")
+@click.option(
+    "--projected-w",
+    type=click.Path(path_type=Path),
+    help="Styles instead of seeds: w of a .npz, .npy or .safetensors file.",
+)
+@switch("--save-w", "Also write each image's style, as .npz with w.")
+@switch("--grid", "Also write grid.png: a row for each class, a column for each seed.")
 @click.option(
     "--format",
-    "image_format",
+    "picture_format",
     type=click.Choice(["png", "jpg", "webp"]),
     default="png",
     show_default=True,
-    help="Only png tells in the file how the image was made.",
 )
+@compute_options
 @click.option("--list-classes", "only_list", is_flag=True, help="Print the classes, make nothing.")
 def main(
     network: str,
     device: str,
     batch: int,
     outdir: Path | None,
-    seeds: list[int],
+    out: Path | None,
+    seeds: list[int] | None,
+    count: int | None,
     classes: list[str] | None,
+    labels_of: Path | None,
     trunc: float,
     trunc_center: Literal["global", "class"],
     noise_mode: NoiseMode,
+    projected_w: Path | None,
+    save_w: bool,
     grid: bool,
-    image_format: PictureFormat,
+    picture_format: PictureFormat,
+    precision: Precision,
+    cuda_graphs: bool,
     only_list: bool,
 ) -> None:
-    """Make pictures with a trained network."""
+    """Make pictures with a trained network.
+
+    How each was made is in its file and in manifest.jsonl beside them.
+    """
     if only_list:
         list_classes(network)
         return
-    if outdir is None:
-        raise click.UsageError("give --outdir, the folder of the results")
+    if seeds is not None and (count is not None or projected_w is not None):
+        raise click.UsageError("--seeds: goes neither with --count nor with --projected-w")
+    chosen = seeds or (DEFAULT_SEEDS if count is None else range(count))
     generate(
         GenerateConfig(
             network=network,
             outdir=outdir,
-            seeds=tuple(seeds),
+            out=out,
+            seeds=tuple(chosen),
             classes=None if classes is None else tuple(classes),
+            labels_of=labels_of,
+            projected_w=projected_w,
             style=StyleConfig(trunc=trunc, trunc_center=trunc_center, noise_mode=noise_mode),
             grid=grid,
-            format=image_format,
+            save_w=save_w,
+            format=picture_format,
             batch=batch,
             device=device,
+            compute=ComputeConfig(precision=precision, cuda_graphs=cuda_graphs),
         )
     )
 

@@ -8,9 +8,20 @@ from typing import Literal
 import click
 
 from dnnlib.cli import CONTEXT, NameList, SeedList, Size, run
-from training.interpolation import InterpolationConfig, Mode, interpolate
+from training.interpolation import InterpolationConfig, interpolate
+from training.journey import Easing, Space
+from training.load import ComputeConfig
 from training.networks.generator import NoiseMode
-from training.script_options import Number, network_options, outdir_option, style_options, switch
+from training.networks.precision import Precision
+from training.routes import Mode
+from training.script_options import (
+    Number,
+    compute_options,
+    network_options,
+    outdir_option,
+    style_options,
+    switch,
+)
 from training.synthesis import StyleConfig
 from training.video import VideoFormat
 
@@ -28,8 +39,8 @@ from training.video import VideoFormat
 @click.option(
     "--classes",
     type=NameList(),
-    help="Classes to pass through, by name or number: dog,cat,wild. Left out, the first seed "
-    "draws them.",
+    help="Classes to pass through, by name or number, or mixtures: dog,cat,dog:0.5+wild:0.5. Left "
+    "out, the first seed draws them.",
 )
 @click.option(
     "--seeds",
@@ -41,10 +52,14 @@ from training.video import VideoFormat
     type=click.Choice(["w", "z"]),
     default="w",
     show_default=True,
-    help="Mix mapped styles, or latents (along a great circle) and conditions.",
+    help="Mix mapped styles, or latents (along a great circle) and embeddings of classes.",
 )
 @click.option(
-    "--easing", type=click.Choice(["linear", "smooth"]), default="smooth", show_default=True
+    "--easing",
+    type=click.Choice(["linear", "smooth"]),
+    default="smooth",
+    show_default=True,
+    help="smooth slows down at each class or latent.",
 )
 @switch("--loop", "End where it began.")
 @click.option(
@@ -58,6 +73,11 @@ from training.video import VideoFormat
 @click.option(
     "--grid", type=Size(), default="1x1", show_default=True, help="Pictures side by side, as 4x2."
 )
+@click.option(
+    "--strip",
+    type=click.IntRange(min=2),
+    help="Also write a picture of that many steps side by side, for papers.",
+)
 @style_options
 @click.option(
     "--format",
@@ -65,8 +85,9 @@ from training.video import VideoFormat
     type=click.Choice(["mp4", "gif", "webp", "frames"]),
     default="mp4",
     show_default=True,
-    help="frames is a folder of png files.",
+    help="frames is a folder of png files, and what there is without ffmpeg.",
 )
+@compute_options
 def main(
     network: str,
     device: str,
@@ -75,16 +96,19 @@ def main(
     mode: Mode,
     classes: list[str] | None,
     seeds: list[int] | None,
-    space: Literal["w", "z"],
-    easing: Literal["linear", "smooth"],
+    space: Space,
+    easing: Easing,
     loop: bool,
     seconds: float,
     fps: int,
     grid: tuple[int, int],
+    strip: int | None,
     trunc: float,
     trunc_center: Literal["global", "class"],
     noise_mode: NoiseMode,
     video_format: VideoFormat,
+    precision: Precision,
+    cuda_graphs: bool,
 ) -> None:
     """Make a video that passes from class to class or from latent to latent."""
     if outdir is None:
@@ -102,10 +126,12 @@ def main(
             grid=grid,
             seconds=seconds,
             fps=fps,
+            strip=strip,
             style=StyleConfig(trunc=trunc, trunc_center=trunc_center, noise_mode=noise_mode),
             format=video_format,
             batch=batch,
             device=device,
+            compute=ComputeConfig(precision=precision, cuda_graphs=cuda_graphs),
         )
     )
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin
 from torch import Tensor
 
 from dnnlib import UserError
-from dnnlib.files import atomic_path
+from dnnlib.files import write_bytes
+from training.captions import column_captions, row_captions
 from training.data.images import Pixels, to_pillow
 
 PictureFormat = Literal["png", "jpg", "webp"]
 
 MIN_CELL = 32  # pixels of a grid cell's shorter side, at least
-_MAX_CAPTION = 24  # characters
 # Limits of the file formats, pixels a side.
 _MAX_SIDE = {"png": 2**31 - 1, "jpg": 65500, "webp": 16383}
 
@@ -38,7 +40,11 @@ def enlarge(images: Tensor, min_side: int) -> Tensor:
 
 
 def make_grid(
-    images: Tensor, columns: int, captions: Sequence[str] = (), min_cell: int = MIN_CELL
+    images: Tensor,
+    columns: int,
+    captions: Sequence[str] = (),
+    min_cell: int = MIN_CELL,
+    heads: Sequence[str] = (),
 ) -> Pixels:
     """Images side by side, `columns` in a row, as one picture, uint8 `[H, W, C]`.
 
@@ -47,6 +53,7 @@ def make_grid(
         columns: images in a row.
         captions: one for each row, written to its left; none without.
         min_cell: smaller images are enlarged by a whole factor to this many pixels a side.
+        heads: a caption for each column, written above it; none without.
     """
     assert images.dtype == torch.uint8 and len(images) > 0 and columns > 0
     cells = enlarge(images.cpu(), min_cell)
@@ -57,58 +64,74 @@ def make_grid(
     pixels: Pixels = (
         table.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels).numpy()
     )
-    if not captions:
-        return pixels
-    assert len(captions) == rows
-    return np.concatenate([_caption_column(captions, height, channels), pixels], axis=1)
+    assert len(captions) in (0, rows) and len(heads) in (0, columns)
+    if heads:
+        pixels = np.concatenate([_with_channels(column_captions(heads, width), channels), pixels])
+    if captions:
+        beside = row_captions(captions, height)
+        above = pixels.shape[0] - len(beside)
+        beside = np.pad(beside, ((above, 0), (0, 0), (0, 0)))
+        pixels = np.concatenate([_with_channels(beside, channels), pixels], axis=1)
+    return pixels
 
 
-def save_image(path: Path, pixels: Pixels, text: Mapping[str, str] | None = None) -> None:
+def save_image(path: Path, pixels: Pixels, facts: Mapping[str, object] | None = None) -> None:
     """Write `pixels`, uint8 `[H, W, C]`, atomically; the suffix of `path` says the format.
 
-    One channel is written as greyscale, four with transparency. A PNG also carries `text`, as
-    keyword and value. Raises `UserError` where `path` cannot be written or its format cannot hold
-    the picture: jpg with transparency, or more pixels a side than jpg or webp have.
+    Raises `UserError` where `path` cannot be written or its format cannot hold the picture, see
+    `encode_picture`.
     """
     suffix = path.suffix.lower().removeprefix(".")
     assert suffix in _MAX_SIDE
-    if suffix == "jpg" and pixels.shape[2] == 4:
-        raise UserError(f"{path}: jpg cannot hold the transparency of RGBA images; use png or webp")
-    if max(pixels.shape[:2]) > _MAX_SIDE[suffix]:
+    write_bytes(path, encode_picture(pixels, cast(PictureFormat, suffix), facts, str(path)))
+
+
+def encode_picture(
+    pixels: Pixels,
+    picture_format: PictureFormat,
+    facts: Mapping[str, object] | None = None,
+    name: str = "picture",
+) -> bytes:
+    """A file's bytes of `pixels`, uint8 `[H, W, C]`; one channel is grey, four are RGBA.
+
+    `facts` tell how the picture was made: in a PNG as keywords and values (JSON but for words), in
+    the others as JSON in the EXIF description. `name` stands for the file in errors. Raises
+    `UserError` for what a format cannot hold: jpg no transparency, jpg and webp no more pixels a
+    side than they have.
+    """
+    if picture_format == "jpg" and pixels.shape[2] == 4:
+        raise UserError(f"{name}: jpg cannot hold the transparency of RGBA images; use png or webp")
+    if max(pixels.shape[:2]) > _MAX_SIDE[picture_format]:
         size = f"{pixels.shape[1]}x{pixels.shape[0]}"
-        raise UserError(f"{path}: {size} pixels are more than {suffix} can hold; use png")
-    image = to_pillow(pixels)
-    with atomic_path(path) as temporary:
-        if suffix == "png":
-            image.save(temporary, "PNG", pnginfo=_png_text(text or {}))
-        elif suffix == "jpg":
-            image.save(temporary, "JPEG", quality=95, subsampling=0)
-        else:
-            image.save(temporary, "WEBP", quality=95)
+        raise UserError(f"{name}: {size} pixels are more than {picture_format} can hold; use png")
+    image, buffer = to_pillow(pixels), io.BytesIO()
+    if picture_format == "png":
+        image.save(buffer, "PNG", pnginfo=_png_text(facts or {}))
+    elif picture_format == "jpg":
+        image.save(buffer, "JPEG", quality=95, subsampling=0, exif=_exif(facts))
+    else:
+        image.save(buffer, "WEBP", quality=95, exif=_exif(facts))
+    return buffer.getvalue()
 
 
-def _png_text(text: Mapping[str, str]) -> PngImagePlugin.PngInfo:
+def _png_text(facts: Mapping[str, object]) -> PngImagePlugin.PngInfo:
     info = PngImagePlugin.PngInfo()
-    for keyword, value in text.items():
-        info.add_text(keyword, value)
+    for keyword, value in facts.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        info.add_text(keyword, text)
     return info
 
 
-def _caption_column(captions: Sequence[str], row_height: int, channels: int) -> Pixels:
-    """Captions below each other, white on black, uint8 `[len(captions) * row_height, W, C]`."""
-    shown = [
-        caption if len(caption) <= _MAX_CAPTION else caption[: _MAX_CAPTION - 2] + ".."
-        for caption in captions
-    ]
-    size = min(max(row_height // 5, 11), 32)
-    font = ImageFont.load_default(size)
-    width = math.ceil(max(map(font.getlength, shown))) + size
-    column = Image.new("L", (width, len(shown) * row_height))
-    draw = ImageDraw.Draw(column)
-    for row, caption in enumerate(shown):
-        place = (width - size // 2, row * row_height + row_height // 2)
-        draw.text(place, caption, fill=255, font=font, anchor="rm")
-    pixels = np.repeat(np.asarray(column)[:, :, np.newaxis], channels, axis=2)
+def _exif(facts: Mapping[str, object] | None) -> Image.Exif:
+    exif = Image.Exif()
+    if facts:
+        exif[ExifTags.Base.ImageDescription] = json.dumps(facts)  # ASCII, as EXIF demands
+    return exif
+
+
+def _with_channels(grey: Pixels, channels: int) -> Pixels:
+    """Grey `[H, W, 1]` as `[H, W, channels]`, opaque."""
+    pixels = np.repeat(grey, channels, axis=2)
     if channels == 4:
         pixels[:, :, 3] = 255
     return pixels

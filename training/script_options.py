@@ -47,14 +47,30 @@ def network_options(command: Command) -> Command:
             type=click.Choice(["auto", "cpu", "cuda", "mps"]),
             default="auto",
             show_default=True,
+            help="Where to compute; auto takes the fastest there is.",
         ),
         click.option(
             "--batch",
             type=click.IntRange(min=1),
             default=16,
             show_default=True,
-            help="Images made at a time; changes speed and memory, not the images.",
+            help="Images made at a time; changes memory and a little speed, not the images.",
         ),
+    )
+
+
+def compute_options(command: Command) -> Command:
+    """How images are computed: `precision`, `cuda_graphs`."""
+    return _apply(
+        command,
+        click.option(
+            "--precision",
+            type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
+            default="fp32",
+            show_default=True,
+            help="Arithmetic of the highest resolutions; all but fp32 change pixels a little.",
+        ),
+        switch("--cuda-graphs", "Launch a batch's kernels as one, on CUDA devices."),
     )
 
 

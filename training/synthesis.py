@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
 
 from dnnlib import Config, UserError
 from torch_utils.seeding import derive_seed
+from training.cuda_graph import GraphedFunction
 from training.data.dataset import ImageDataset
 from training.data.parallel import ordered_map
+from training.groups import group_size, in_groups
 from training.networks.generator import Generator, NoiseMode
 from training.networks.layers import one_hot
 from training.pictures import to_uint8
+from training.pixel_noise import seeded_noise, synthesise_with
 
 CPU = torch.device("cpu")
 _READERS = 2  # threads that read real images
@@ -31,31 +36,47 @@ class StyleConfig(Config):
 class Synthesizer:
     """Makes pictures with `generator`, on the device where its weights are.
 
-    Random noise is drawn on `noise_device`: on the CPU it is the same wherever images are made,
-    on the generator's own device it is quicker. Raises `UserError` for class centres of a
-    generator without classes.
+    Images are computed in groups of `group`, so that each depends on its own seed and condition
+    alone, to the last bit. Random noise is drawn on `noise_device`: on the CPU it is the same
+    wherever images are made, on the generator's own device it is quicker. With `cuda_graphs` a
+    group's synthesis is captured and replayed. Raises `UserError` for class centres of a generator
+    without classes.
     """
 
     def __init__(
-        self, generator: Generator, style: StyleConfig, noise_device: torch.device = CPU
+        self,
+        generator: Generator,
+        style: StyleConfig,
+        noise_device: torch.device = CPU,
+        cuda_graphs: bool = False,
     ) -> None:
-        if style.trunc_center == "class" and generator.c_dim == 0:
-            raise UserError("--trunc-center class: the network was trained without classes")
-        self.generator, self.style = generator, style
-        self._noise_device = noise_device
+        self.generator = generator
+        self.group = group_size(generator)
+        self.style = _checked(style, generator)
+        self._noise_device, self._cuda_graphs = noise_device, cuda_graphs
         self._device = generator.mapping.w_avg.device
-        self._centers = torch.zeros(generator.c_dim, generator.mapping.w_dim, device=self._device)
-        self._known = torch.zeros(generator.c_dim, dtype=torch.bool)
+        self._centers = ClassCenters(generator)
+        self._graphs: dict[NoiseMode, GraphedFunction] = {}
+
+    def with_style(self, style: StyleConfig) -> Self:
+        """The same in another style; what has been computed once is shared. Raises as above."""
+        other = copy.copy(self)
+        other.style = _checked(style, self.generator)
+        return other
+
+    def whole_groups(self, count: int) -> int:
+        """The least number of images from `count` on that wastes no work."""
+        return math.ceil(count / self.group) * self.group
 
     def pictures(self, seeds: Sequence[int], labels: Tensor) -> Tensor:
         """One image a seed, uint8 `[N, C, H, W]` on the generator's device.
 
-        `labels`: int64 `[N]`, of any value without classes. An image depends on its own seed and
-        label alone, whatever the batch.
+        `labels`: int64 `[N]`, of any value without classes; or conditions, float `[N, c_dim]`.
         """
-        z = latents(seeds, self.generator.z_dim)
-        ws = self.styles(z, one_hot(labels, self.generator.c_dim))
-        return self.render(ws, [derive_seed(seed, "noise") for seed in seeds])
+        is_condition = labels.is_floating_point()
+        c = labels if is_condition else one_hot(labels, self.generator.c_dim)
+        ws = self.styles(latents(seeds, self.generator.z_dim), c)
+        return self.render(ws, noise_seeds(seeds))
 
     @torch.no_grad()
     def styles(self, z: Tensor, c: Tensor) -> Tensor:
@@ -63,11 +84,16 @@ class Synthesizer:
 
         Conditions may mix classes, then the class centre is the mix of their centres.
         """
-        center = self._class_centers(c) if self.style.trunc_center == "class" else None
-        ws: Tensor = self.generator.mapping(
-            z.to(self._device), c.to(self._device), self.style.trunc, center=center
-        )
-        return ws
+        from_class = self.style.trunc_center == "class" and self.style.trunc != 1
+        if from_class:
+            self._centers.prepare(c)
+
+        def mapped(z: Tensor, c: Tensor) -> Tensor:
+            center = self._centers.mixed(c) if from_class else None
+            ws: Tensor = self.generator.mapping(z, c, self.style.trunc, center=center)
+            return ws
+
+        return in_groups(mapped, self.group, z.to(self._device), c.to(self._device))
 
     @torch.no_grad()
     def render(self, ws: Tensor, noise_seeds: Sequence[int]) -> Tensor:
@@ -75,27 +101,53 @@ class Synthesizer:
 
         `noise_seeds`: one for each image, used where noise is random.
         """
-        synthesis = self.generator.synthesis
-        if self.style.noise_mode != "random":
-            return to_uint8(synthesis(ws, noise_mode=self.style.noise_mode))
-        # The layers' constant noise, replaced for this call by one that differs for each image.
-        noise = _seeded_noise(synthesis, noise_seeds, self._noise_device, ws.device)
-        images = torch.func.functional_call(synthesis, noise, (ws,), {"noise_mode": "const"})
-        return to_uint8(images)
+        synthesis, mode = self.generator.synthesis, self.style.noise_mode
 
-    def _class_centers(self, c: Tensor) -> Tensor:
-        """`[N, w_dim]` of conditions `[N, c_dim]`; each class's centre is computed once."""
+        def synthesised(ws: Tensor, noise: Tensor) -> Tensor:
+            if mode == "random":
+                return to_uint8(synthesise_with(synthesis, ws, noise))
+            return to_uint8(synthesis(ws, noise_mode=mode))
+
+        def graphed(ws: Tensor, noise: Tensor) -> Tensor:
+            if mode not in self._graphs:
+                self._graphs[mode] = GraphedFunction(synthesised, ws, noise)
+            return self._graphs[mode](ws, noise)
+
+        noise = torch.empty(len(ws), 0, device=ws.device)
+        if mode == "random":
+            noise = seeded_noise(synthesis, noise_seeds, self._noise_device).to(ws.device)
+        function = graphed if self._cuda_graphs else synthesised
+        return in_groups(function, self.group, ws, noise)
+
+
+class ClassCenters:
+    """The mean style of each class, computed when it is first asked for."""
+
+    def __init__(self, generator: Generator) -> None:
+        self._generator = generator
+        w_avg = generator.mapping.w_avg
+        self._centers = w_avg.new_zeros(generator.c_dim, len(w_avg))
+        self._known = torch.zeros(generator.c_dim, dtype=torch.bool)
+
+    def prepare(self, c: Tensor) -> None:
+        """Compute the centres of all classes in conditions `[N, c_dim]`.
+
+        Raises `UserError` for a condition whose weights cancel out: it has no centre.
+        """
+        if bool((c.sum(dim=1).abs() < 1e-6).any()):
+            raise UserError(
+                "--trunc-center class: the weights of a mixture must not add up to 0; use "
+                "--trunc-center global"
+            )
+        device = self._centers.device
         for index in ((c != 0).any(dim=0).cpu() & ~self._known).nonzero()[:, 0].tolist():
-            condition = one_hot(torch.tensor([index], device=self._device), self.generator.c_dim)
-            self._centers[index] = class_center(self.generator, condition)[0]
+            condition = one_hot(torch.tensor([index], device=device), len(self._known))
+            self._centers[index] = class_center(self._generator, condition)[0]
             self._known[index] = True
-        return c.to(self._device) @ self._centers
 
-
-def latents(seeds: Sequence[int], z_dim: int) -> Tensor:
-    """N(0, 1) float32 `[N, z_dim]` on the CPU, a row for each seed and of that seed alone."""
-    rows = [torch.randn(z_dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    return torch.stack(rows)
+    def mixed(self, c: Tensor) -> Tensor:
+        """`[N, w_dim]` of conditions `[N, c_dim]`, in the proportions of their weights."""
+        return (c / c.sum(dim=1, keepdim=True)) @ self._centers
 
 
 @torch.no_grad()
@@ -110,11 +162,27 @@ def class_center(generator: Generator, c: Tensor, num_samples: int = 4096) -> Te
     return torch.stack(centers)
 
 
+def latents(seeds: Sequence[int], z_dim: int) -> Tensor:
+    """N(0, 1) float32 `[N, z_dim]` on the CPU, a row for each seed and of that seed alone."""
+    rows = [torch.randn(z_dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(rows)
+
+
+def noise_seeds(seeds: Sequence[int]) -> list[int]:
+    """Seeds of the random noise of images with these `seeds`."""
+    return [derive_seed(seed, "noise") for seed in seeds]
+
+
 def random_classes(num_classes: int, count: int, seed: int) -> list[int]:
     """`count` classes drawn by `seed`; all differ as long as there are enough."""
     drawing = torch.Generator().manual_seed(derive_seed(seed, "class"))
     order: list[int] = torch.randperm(num_classes, generator=drawing).tolist()
     return [order[index % num_classes] for index in range(count)]
+
+
+def drawn_labels(labels: Tensor, seeds: Sequence[int]) -> Tensor:
+    """A label for each seed, int64 `[N]`, drawn from those of a data set, int64 `[M]`."""
+    return labels[[derive_seed(seed, "label") % len(labels) for seed in seeds]]
 
 
 class GeneratedImages:
@@ -137,11 +205,12 @@ class GeneratedImages:
 
     def batches(self, count: int, batch_size: int) -> Iterator[Tensor]:
         """The first `count` images, uint8 `[n, C, H, W]` on the generator's device."""
-        for first in range(0, count, batch_size):
-            indices = range(first, min(first + batch_size, count))
+        size = self._synthesizer.whole_groups(batch_size)
+        for first in range(0, count, size):
+            indices = range(first, min(first + size, count))
             seeds = [derive_seed(self._seed, "metrics", index) for index in indices]
-            chosen = [derive_seed(seed, "label") % len(self._labels) for seed in seeds]
-            yield self._synthesizer.pictures(seeds, self._labels[chosen])
+            images = self._synthesizer.pictures(seeds, drawn_labels(self._labels, seeds))
+            yield from torch.split(images, batch_size)
 
 
 class DatasetImages:
@@ -173,26 +242,7 @@ class DatasetImages:
             yield torch.stack([next(images) for _ in range(count)])
 
 
-def _seeded_noise(
-    synthesis: torch.nn.Module,
-    seeds: Sequence[int],
-    noise_device: torch.device,
-    device: torch.device,
-) -> dict[str, Tensor]:
-    """Noise `[N, 1, H, W]` for each layer's buffer `noise_const`, by the buffer's name."""
-    shapes = {
-        name: buffer.shape
-        for name, buffer in synthesis.named_buffers()
-        if name.endswith("noise_const")
-    }
-    sizes = [shape.numel() for shape in shapes.values()]
-    generator = torch.Generator(noise_device)
-    rows = [
-        torch.randn(sum(sizes), generator=generator.manual_seed(seed), device=noise_device)
-        for seed in seeds
-    ]
-    parts = torch.split(torch.stack(rows).to(device), sizes, dim=1)
-    return {
-        name: part.reshape(-1, 1, *shape)
-        for (name, shape), part in zip(shapes.items(), parts, strict=True)
-    }
+def _checked(style: StyleConfig, generator: Generator) -> StyleConfig:
+    if style.trunc_center == "class" and generator.c_dim == 0:
+        raise UserError("--trunc-center class: the network was trained without classes")
+    return style

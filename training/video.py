@@ -3,124 +3,137 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Literal
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO, Literal
 
 import imageio_ffmpeg
 import numpy as np
 
 from dnnlib import RunError, UserError
 from dnnlib.files import atomic_path
-from training.data.images import Pixels, to_pillow
+from dnnlib.logs import logger
+from training.data.images import Pixels
 from training.pictures import save_image
 
 VideoFormat = Literal["mp4", "gif", "webp", "frames"]
 
 MAX_GIF_FPS = 50  # players slow down anything quicker
-# Tagged as BT.709, so that players show the colours that the pixels have.
-# fmt: off
-_MP4_PARAMETERS = (
-    "-crf", "16",
-    "-vf",
-    "scale=out_color_matrix=bt709:out_range=tv,"
-    "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709",
-    "-movflags", "+faststart",
-    "-f", "mp4",
-)
-# fmt: on
+_PIXEL_FORMATS = {1: "gray", 3: "rgb24", 4: "rgba"}
+_OUTPUT: dict[str, tuple[str, ...]] = {
+    # Tagged as BT.709, so that players show the colours that the pixels have.
+    "mp4": (
+        *(
+            "-vf",
+            "scale=out_color_matrix=bt709:out_range=tv,setparams=range=tv:"
+            "colorspace=bt709:color_primaries=bt709:color_trc=bt709",
+        ),
+        *("-c:v", "libx264", "-crf", "16", "-pix_fmt", "yuv420p"),
+        *("-movflags", "+faststart", "-f", "mp4"),
+    ),
+    # A palette for each frame, which needs no look at the others.
+    "gif": (
+        *("-vf", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"),
+        *("-loop", "0", "-f", "gif"),
+    ),
+    # Frames by themselves: libwebp_anim would hold all of them until the end.
+    "webp": ("-c:v", "libwebp", "-quality", "90", "-pix_fmt", "bgra", "-loop", "0", "-f", "webp"),
+}
+
+
+def usable_format(wanted: VideoFormat) -> VideoFormat:
+    """`wanted`, or 'frames' with a warning where ffmpeg, which makes all others, is not there."""
+    if wanted == "frames":
+        return wanted
+    try:
+        imageio_ffmpeg.get_ffmpeg_version()
+    except (RuntimeError, OSError, subprocess.CalledProcessError):
+        logger.warning(
+            f"--format {wanted} needs ffmpeg, which is not there or does not start: writing frames "
+            "instead (pip install imageio-ffmpeg brings it)"
+        )
+        return "frames"
+    return wanted
 
 
 def check_video(path: Path, video_format: VideoFormat, fps: int) -> None:
     """Raise `UserError` where `write_video` could not write such a video."""
-    if video_format == "mp4":
-        try:
-            imageio_ffmpeg.get_ffmpeg_version()
-        except (RuntimeError, OSError, subprocess.CalledProcessError):
-            raise UserError(
-                "--format mp4 needs ffmpeg, which is not there or does not start; install it "
-                "(pip install imageio-ffmpeg), or use --format frames"
-            ) from None
     if video_format == "gif" and fps > MAX_GIF_FPS:
         raise UserError(f"--fps: gif has at most {MAX_GIF_FPS} frames a second, found {fps}")
     if video_format == "frames" and path.exists():
         raise UserError(f"{path}: is there already; remove it or choose another --outdir")
 
 
-def write_video(frames: Iterable[Pixels], path: Path, video_format: VideoFormat, fps: int) -> None:
-    """Write `frames`, uint8 `[H, W, C]` of one even size, to the file or folder `path`.
+def write_video(
+    frames: Iterable[Pixels], path: Path, video_format: VideoFormat, fps: int, comment: str = ""
+) -> None:
+    """Write `frames`, uint8 `[H, W, C]` of one size, to the file or folder `path`.
 
-    It appears when it is whole. mp4 (without transparency) and frames stream, gif and webp keep
-    all frames in memory until the end. Raises `UserError` where `path` cannot be written.
+    It appears when it is whole. Frames are handed on one by one, so memory does not grow with
+    their number. mp4 has no transparency, and where a side is odd its last pixels are repeated;
+    `comment` is kept in it. Raises `UserError` where `path` cannot be written and `RunError` where
+    ffmpeg fails.
     """
-    _WRITERS[video_format](frames, path, fps)
+    if video_format == "frames":
+        _write_folder(frames, path)
+        return
+    output = _OUTPUT[video_format]
+    if video_format == "mp4":
+        frames = map(_for_h264, frames)
+        output = ("-metadata", f"comment={comment}", *output) if comment else output
+    _encode(frames, path, fps, output)
 
 
-def _write_mp4(frames: Iterable[Pixels], path: Path, fps: int) -> None:
+def _for_h264(frame: Pixels) -> Pixels:
+    """Without transparency, and of even size, as its colours at half the resolution demand."""
+    height, width, _ = frame.shape
+    return np.pad(frame[:, :, :3], ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+
+
+def _encode(frames: Iterable[Pixels], path: Path, fps: int, output: Sequence[str]) -> None:
     remaining = iter(frames)
     first = next(remaining)
     height, width, channels = first.shape
-    assert height % 2 == 0 and width % 2 == 0
-    count = 0
-    with atomic_path(path) as temporary:
-        encoder = imageio_ffmpeg.write_frames(
-            str(temporary),
-            (width, height),
-            pix_fmt_in="gray" if channels == 1 else "rgb24",
-            fps=fps,
-            codec="libx264",
-            quality=None,
-            macro_block_size=2,
-            ffmpeg_log_level="error",
-            output_params=list(_MP4_PARAMETERS),
+    with ExitStack() as stack:
+        temporary = stack.enter_context(atomic_path(path))
+        complaints = stack.enter_context(TemporaryFile())
+        command = [
+            *(imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-y"),
+            *("-f", "rawvideo", "-pix_fmt", _PIXEL_FORMATS[channels]),
+            *("-s", f"{width}x{height}", "-r", str(fps), "-i", "pipe:0"),
+            *(*output, str(temporary)),
+        ]
+        # In a session of its own, so that Ctrl-C reaches us alone.
+        encoder = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stderr=complaints, start_new_session=True
         )
-        encoder.send(None)
-        try:
+        stack.callback(_end, encoder)
+        assert encoder.stdin is not None
+        with suppress(BrokenPipeError):  # the exit status tells why
             for frame in chain([first], remaining):
-                encoder.send(np.ascontiguousarray(frame[:, :, :3]))
-                count += 1
-        finally:
-            encoder.close()
-        _check_mp4(temporary, path, count)
+                encoder.stdin.write(np.ascontiguousarray(frame).data)
+            encoder.stdin.close()
+        if encoder.wait() != 0:
+            raise RunError(f"{path}: ffmpeg failed ({_last_line(complaints)}); is the disk full?")
 
 
-def _check_mp4(temporary: Path, path: Path, count: int) -> None:
-    """The encoder's exit status stays hidden; a full disk shows in what can be read back."""
-    try:
-        found, _ = imageio_ffmpeg.count_frames_and_secs(str(temporary))
-    except (RuntimeError, OSError):
-        found = 0
-    if found != count:
-        raise RunError(f"{path}: ffmpeg wrote {found} of {count} frames; is the disk full?")
+def _end(encoder: subprocess.Popen[bytes]) -> None:
+    """Leave no process behind, whatever happened."""
+    encoder.kill()
+    with suppress(BrokenPipeError):
+        encoder.communicate()
 
 
-def _write_gif(frames: Iterable[Pixels], path: Path, fps: int) -> None:
-    images = (to_pillow(frame) for frame in frames)
-    first = next(images)
-    with atomic_path(path) as temporary:
-        first.save(
-            temporary, "GIF", save_all=True, append_images=images, duration=1000 / fps, loop=0
-        )
+def _last_line(file: IO[bytes]) -> str:
+    file.seek(0)
+    lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "without a word"
 
 
-def _write_webp(frames: Iterable[Pixels], path: Path, fps: int) -> None:
-    images = (to_pillow(frame) for frame in frames)
-    first = next(images)
-    with atomic_path(path) as temporary:
-        first.save(
-            temporary,
-            "WEBP",
-            save_all=True,
-            append_images=images,
-            duration=round(1000 / fps),
-            loop=0,
-            quality=90,
-        )
-
-
-def _write_folder(frames: Iterable[Pixels], path: Path, fps: int) -> None:
+def _write_folder(frames: Iterable[Pixels], path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
@@ -130,11 +143,3 @@ def _write_folder(frames: Iterable[Pixels], path: Path, fps: int) -> None:
             folder.replace(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-_WRITERS: dict[VideoFormat, Callable[[Iterable[Pixels], Path, int], None]] = {
-    "mp4": _write_mp4,
-    "gif": _write_gif,
-    "webp": _write_webp,
-    "frames": _write_folder,
-}

@@ -1,0 +1,55 @@
+"""How pictures were made: in their own files, and in a list beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from dnnlib import UserError
+from training.networks.precision import Precision
+from training.snapshots import NetworkFile
+from training.synthesis import StyleConfig
+
+MANIFEST = "manifest.jsonl"
+
+Facts = Mapping[str, object]  # by name, as JSON can hold them
+
+
+def common_facts(network: NetworkFile, style: StyleConfig, precision: Precision) -> Facts:
+    """What all pictures of a call have in common."""
+    return {
+        "network": network.digest,
+        **style.model_dump(),
+        "precision": precision,
+        "version": _version(),
+    }
+
+
+class Manifest:
+    """`manifest.jsonl` of a folder: a line for each picture, the last one of a file name counts.
+
+    Lines are appended as pictures come: an interrupted call has noted all but its last few.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / MANIFEST
+
+    def add(self, file: str, facts: Facts) -> None:
+        """Note how `file` was made. Raises `UserError` where that cannot be written."""
+        try:
+            with self.path.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps({"file": file, **facts}, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise UserError(
+                f"{self.path}: cannot be written ({error.strerror}); free the disk or choose "
+                "another place"
+            ) from error
+
+
+def _version() -> str:
+    try:
+        return f"dudgan {version('dudgan')}"
+    except PackageNotFoundError:
+        return "dudgan, source checkout"
