@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Both make .venv first, with all that they need.
+# Two commands: `make demo` and `make test`; `make gpu` where there is a GPU. Each makes .venv first.
 
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
 	$(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
@@ -9,7 +9,7 @@ RUN = $$(ls -d $(DEMO)/runs/*-digits16-* | tail -n 1)
 # Without an NVIDIA driver the CPU build of torch is enough, where pip finds one.
 TORCH ?= $(shell sed -n 's/^torch==//p' requirements.txt)
 
-.PHONY: demo test lint types imports pytest clean
+.PHONY: demo test gpu lint types imports pytest clean
 
 demo: .venv/installed
 	@echo "== 1 of 5: the embedded digits, 16x16"
@@ -30,6 +30,10 @@ demo: .venv/installed
 	@echo "Scores   $(RUN)/metric-*.jsonl"
 
 test: lint types imports pytest
+
+# On a machine with a CUDA device: parity tests, benchmarks, docs/performance.md.
+gpu: .venv/installed-dev
+	$(BIN)/python -m benchmarks.gpu
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

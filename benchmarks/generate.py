@@ -10,8 +10,6 @@ ways alternate, and of each the median counts.
 
 from __future__ import annotations
 
-import json
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -21,9 +19,9 @@ from pathlib import Path
 import click
 import torch
 
+from benchmarks.records import append, device_facts
 from dnnlib import UserError
 from dnnlib.cli import CONTEXT, NameList, run
-from dnnlib.files import write_text
 from dnnlib.logs import logger
 from torch_utils.world import choose_device
 from training.config import DataFacts
@@ -141,7 +139,7 @@ def compare(
 )
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto")
 @compute_options
-@click.option("--out", type=click.Path(path_type=Path), help="Also write the rows as JSON.")
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file that gets the record.")
 def main(
     cfg: PresetName,
     resolutions: list[str],
@@ -171,22 +169,13 @@ def main(
             f"{row.images_per_second:>9.1f} images/s  x{row.times_single:.2f}"
         )
     if out is not None:
-        record = {
+        record = device_facts(chosen) | {
             "cfg": cfg,
-            "device": _device_name(chosen),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
             **compute.model_dump(),
             "rows": [asdict(row) for row in rows],
         }
-        write_text(out, json.dumps(record, indent=2) + "\n")
-        logger.info(f"Rows: {out}")
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return platform.processor() or platform.machine()
+        append(out, "generate", record)
+        logger.info(f"Record: {out}")
 
 
 if __name__ == "__main__":

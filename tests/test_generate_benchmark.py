@@ -18,7 +18,7 @@ def test_rows_have_both_ways(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     out = tmp_path / "rows.json"
     options = ("--resolutions", "8,16", "--seconds", 0.01, "--batch", 4, "--device", "cpu")
     assert exit_status(main, *options, "--out", out) == 0
-    record = json.loads(out.read_text())
+    (record,) = json.loads(out.read_text())["generate"]
     assert (record["cfg"], record["precision"], record["cuda_graphs"]) == ("tiny", "fp32", False)
     assert [(row["resolution"], row["way"], row["batch"]) for row in record["rows"]] == [
         (8, "single", 1),

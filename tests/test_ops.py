@@ -12,15 +12,8 @@ from torch.nn import functional as F
 from torch_utils.ops.bias_act import bias_act
 from torch_utils.ops.conv2d_resample import conv2d_resample
 from torch_utils.ops.modulated_conv2d import modulated_conv2d
-from torch_utils.ops.upfirdn2d import (
-    downsample2d,
-    filter2d,
-    resampling_matrix,
-    separate,
-    setup_filter,
-    upfirdn2d,
-    upsample2d,
-)
+from torch_utils.ops.resampling import resampling_matrix, separate
+from torch_utils.ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
 
 
 def close(actual: torch.Tensor, expected: torch.Tensor) -> None:

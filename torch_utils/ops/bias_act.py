@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
-
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-ActivationName = Literal[
-    "linear", "relu", "lrelu", "tanh", "sigmoid", "elu", "selu", "softplus", "swish"
+from torch_utils.ops import bias_act_ops
+from torch_utils.ops.bias_act_activations import ACTIVATIONS, Activation, ActivationName
+from torch_utils.ops.cuda.bias_act import Spec, Terms
+from torch_utils.ops.cuda.jit import Implementation, takes_kernels
+
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "ActivationName",
+    "Implementation",
+    "bias_act",
+    "modulated_bias_act",
 ]
-Implementation = Literal["auto", "torch"]
-
-
-@dataclass(frozen=True)
-class Activation:
-    """An activation with the slope and the gain it has unless told otherwise.
-
-    `gain` brings unit-variance inputs back to about unit second moment (He 2015).
-    """
-
-    function: Callable[[Tensor, float], Tensor]
-    alpha: float = 0.0
-    gain: float = 1.0
-
-
-ACTIVATIONS: dict[str, Activation] = {
-    "linear": Activation(lambda x, _: x),
-    "relu": Activation(lambda x, _: F.relu(x), gain=math.sqrt(2)),
-    "lrelu": Activation(F.leaky_relu, alpha=0.2, gain=math.sqrt(2)),
-    "tanh": Activation(lambda x, _: torch.tanh(x)),
-    "sigmoid": Activation(lambda x, _: torch.sigmoid(x)),
-    "elu": Activation(lambda x, _: F.elu(x)),
-    "selu": Activation(lambda x, _: F.selu(x)),
-    "softplus": Activation(lambda x, _: F.softplus(x)),
-    "swish": Activation(lambda x, _: F.silu(x), gain=math.sqrt(2)),
-}
 
 
 def bias_act(
@@ -56,32 +33,90 @@ def bias_act(
 
     Args:
         x: floating tensor of any shape.
-        b: bias `[x.shape[dim]]` in x's dtype, or None.
+        b: bias `[x.shape[dim]]`, taken in x's dtype; None for none.
         dim: the dimension of `x` that `b` runs along.
         act: name of the activation.
-        alpha: slope of `lrelu` below zero; None for the activation's own (0.2).
+        alpha: slope of `lrelu` below zero, >= 0; None for the activation's own (0.2).
         gain: factor after the activation; None for the activation's own.
         clamp: largest magnitude of the result, > 0; None for no clamp.
-        impl: `torch` for plain tensor operations; `auto` picks the best there is.
+        impl: `torch` for plain tensor operations, `cuda` for kernels, `auto` for kernels on CUDA
+            tensors where they can be built.
 
-    Returns a tensor like `x`, differentiable to any order. Raises `ValueError` on a wrong `b`,
-    `act`, `clamp` or `impl`.
+    Returns a tensor like `x`, differentiable to any order (kernels: to second order, any order for
+    `linear`, `relu` and `lrelu`). Raises `ValueError` on a wrong `b`, `dim`, `act`, `alpha`,
+    `clamp` or `impl`, and `KernelError` where `impl` is `cuda` and kernels cannot be built.
     """
+    if b is not None and not -x.ndim <= dim < x.ndim:
+        raise ValueError(f"dim: a dimension of {list(x.shape)}, found {dim}")
+    return _apply(x, Terms(b), _spec(dim % max(x.ndim, 1), act, alpha, gain, clamp), impl)
+
+
+def modulated_bias_act(
+    x: Tensor,
+    b: Tensor | None = None,
+    scale: Tensor | None = None,
+    noise: Tensor | None = None,
+    act: ActivationName = "linear",
+    alpha: float | None = None,
+    gain: float | None = None,
+    clamp: float | None = None,
+    impl: Implementation = "auto",
+) -> Tensor:
+    """`clamp(gain * act(x * scale + noise + b), ±clamp)`: what follows a modulated convolution.
+
+    Args:
+        x: `[N, C, H, W]`.
+        b: bias `[C]`; None for none.
+        scale: factor of each image and channel (demodulation), `[N, C]`; None for none.
+        noise: `[N, 1, H, W]`, `[1, 1, H, W]` or `[H, W]`, strength included; None for none.
+        act, alpha, gain, clamp, impl: see `bias_act`.
+
+    b, scale and noise are taken in x's dtype. Returns `[N, C, H, W]`; differentiable and raising as
+    `bias_act`.
+    """
+    if x.ndim != 4:
+        raise ValueError(f"x: shape [N, C, H, W], found {list(x.shape)}")
+    n, c, h, w = x.shape
+    if scale is not None and scale.shape != (n, c):
+        raise ValueError(f"scale: shape {[n, c]}, found {list(scale.shape)}")
+    if noise is not None:
+        if noise.shape not in ((n, 1, h, w), (1, 1, h, w), (h, w)):
+            raise ValueError(f"noise: shape {[n, 1, h, w]}, found {list(noise.shape)}")
+        noise = noise.reshape(-1, 1, h, w)
+    return _apply(x, Terms(b, scale, noise), _spec(1, act, alpha, gain, clamp), impl)
+
+
+def _spec(dim: int, act: str, alpha: float | None, gain: float | None, clamp: float | None) -> Spec:
+    """What to compute, with the activation's own alpha and gain for None."""
     if act not in ACTIVATIONS:
         raise ValueError(f"act: one of {', '.join(ACTIVATIONS)}, found {act!r}")
-    if impl not in ("auto", "torch"):
-        raise ValueError(f"impl: auto or torch, found {impl!r}")
-    if clamp is not None and not clamp > 0:
-        raise ValueError(f"clamp: above 0 or None, found {clamp}")
     activation = ACTIVATIONS[act]
     alpha = activation.alpha if alpha is None else alpha
     gain = activation.gain if gain is None else gain
+    if act == "lrelu" and not alpha >= 0:
+        raise ValueError(f"alpha: 0 or more, found {alpha}")
+    if clamp is not None and not clamp > 0:
+        raise ValueError(f"clamp: above 0 or None, found {clamp}")
+    return Spec(dim, act, float(alpha), float(gain), clamp)
 
+
+def _apply(x: Tensor, terms: Terms, spec: Spec, impl: Implementation) -> Tensor:
+    b, scale, noise = (None if t is None else t.to(x.dtype) for t in terms)
+    if b is not None and (b.ndim != 1 or b.shape[0] != x.shape[spec.dim]):
+        raise ValueError(f"b: shape [{x.shape[spec.dim]}], found {list(b.shape)}")
+    idle = spec.act == "linear" and spec.gain == 1
+    idle = idle and all(t is None for t in (b, scale, noise, spec.clamp))
+    if takes_kernels(x, impl) and not idle:
+        y: Tensor = bias_act_ops.bias_act(x, b, scale, noise, *spec)
+        return y
+
+    if scale is not None:
+        x = x * scale[:, :, None, None]
+    if noise is not None:
+        x = x + noise
     if b is not None:
-        if b.ndim != 1 or b.shape[0] != x.shape[dim]:
-            raise ValueError(f"b: shape [{x.shape[dim]}], found {list(b.shape)}")
-        x = x + b.reshape([-1 if i == dim % x.ndim else 1 for i in range(x.ndim)])
-    x = activation.function(x, alpha)
-    if gain != 1:
-        x = x * gain
-    return x if clamp is None else x.clamp(-clamp, clamp)
+        x = x + b.reshape([-1 if i == spec.dim else 1 for i in range(x.ndim)])
+    x = ACTIVATIONS[spec.act].function(x, spec.alpha)
+    if spec.gain != 1:
+        x = x * spec.gain
+    return x if spec.clamp is None else x.clamp(-spec.clamp, spec.clamp)

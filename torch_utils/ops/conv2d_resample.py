@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from torch_utils.ops.upfirdn2d import Padding, filter_size, parse_padding, upfirdn2d
+from torch_utils.ops.filters import filter_size
+from torch_utils.ops.upfirdn2d import upfirdn2d
+from torch_utils.ops.upfirdn2d_geometry import Padding, parse_padding
 
 
 def conv2d_resample(

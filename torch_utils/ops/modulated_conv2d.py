@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from torch_utils.ops.bias_act import ActivationName, modulated_bias_act
 from torch_utils.ops.conv2d_resample import conv2d_resample
-from torch_utils.ops.upfirdn2d import Padding
+from torch_utils.ops.upfirdn2d_geometry import Padding
 
 
 def modulated_conv2d(
@@ -27,19 +28,58 @@ def modulated_conv2d(
         x: `[N, C_in, H, W]`.
         weight: `[C_out, C_in, k, k]`.
         styles: scale of each input channel, `[N, C_in]`.
-        noise: added to the result, broadcastable to it; None for none.
+        noise: added to the result, `[N, 1, H', W']`, `[1, 1, H', W']` or `[H', W']`; None for none.
         up, down, padding, resample_filter, flip_weight: see `conv2d_resample`.
         demodulate: bring each output channel back to unit variance (eq. 3).
         fused_modconv: True scales the weights (one grouped convolution), False scales the
             activations around a shared convolution. Both give the same numbers.
 
-    Returns `[N, C_out, H', W']`.
+    Returns `[N, C_out, H', W']`. Raises `ValueError` on a wrong `noise`.
+    """
+    return modulated_conv2d_bias_act(
+        x,
+        weight,
+        styles,
+        noise=noise,
+        up=up,
+        down=down,
+        padding=padding,
+        resample_filter=resample_filter,
+        demodulate=demodulate,
+        flip_weight=flip_weight,
+        fused_modconv=fused_modconv,
+    )
+
+
+def modulated_conv2d_bias_act(
+    x: Tensor,
+    weight: Tensor,
+    styles: Tensor,
+    b: Tensor | None = None,
+    noise: Tensor | None = None,
+    up: int = 1,
+    down: int = 1,
+    padding: Padding = 0,
+    resample_filter: Tensor | None = None,
+    demodulate: bool = True,
+    flip_weight: bool = True,
+    fused_modconv: bool = True,
+    act: ActivationName = "linear",
+    alpha: float | None = None,
+    gain: float | None = None,
+    clamp: float | None = None,
+) -> Tensor:
+    """`bias_act(modulated_conv2d(x, ...), b, ...)`, all that follows the convolution at once.
+
+    Arguments as in `modulated_conv2d` and `bias_act`. With kernels, demodulation (where
+    `fused_modconv` is False), noise, bias, activation, gain and clamp take one pass over memory.
     """
     demodulation = _demodulation(weight, styles) if demodulate else None
     if fused_modconv:
         x = _scaled_weights(
             x, weight, styles, demodulation, up, down, padding, resample_filter, flip_weight
         )
+        demodulation = None
     else:
         x = conv2d_resample(
             x * styles[:, :, None, None].to(x.dtype),
@@ -50,9 +90,7 @@ def modulated_conv2d(
             padding=padding,
             flip_weight=flip_weight,
         )
-        if demodulation is not None:
-            x = x * demodulation[:, :, None, None].to(x.dtype)
-    return x if noise is None else x + noise.to(x.dtype)
+    return modulated_bias_act(x, b, demodulation, noise, act, alpha, gain, clamp)
 
 
 def _demodulation(weight: Tensor, styles: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""CUDA C++ kernels (`*.cu`), their compilation at run time and their launch."""
