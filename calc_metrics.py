@@ -1,78 +1,104 @@
-"""Measure a trained network against the images it should be like."""
+"""Measure a trained network, or images from anywhere, against the images it should be like."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import click
+import torch
 from pydantic import Field
 
 from dnnlib import Config, UserError
 from dnnlib.cli import CONTEXT, NameList, run
 from dnnlib.download import is_url
 from dnnlib.logs import logger
-from metrics.detectors import DEFAULT_DETECTOR, DETECTORS, get_detector
-from metrics.records import append_record, format_table
-from metrics.suite import evaluate, parse_metrics
-from torch_utils.world import choose_device
+from metrics.checks import check_instruments, check_metrics
+from metrics.detectors import DEFAULT_DETECTOR, DETECTORS
+from metrics.instruments import load_instruments
+from metrics.names import parse_metrics
+from metrics.records import MetricRecord, append_record, format_table
+from metrics.sources import Subject
+from metrics.suite import measure
+from torch_utils.torchrun import run_in_world
+from torch_utils.world import World
 from training.data.archive import describe_shape
 from training.data.dataset import DataConfig, ImageDataset, open_dataset
-from training.script_options import network_options, outdir_option, switch, truncation_option
+from training.evaluation import (
+    DatasetImages,
+    FolderImages,
+    LabelPlan,
+    NetworkImages,
+    NetworkJudge,
+    NetworkPaths,
+)
+from training.load import ComputeConfig, make_synthesizer
+from training.networks.generator import NoiseMode
+from training.networks.precision import Precision
+from training.script_options import compute_options, outdir_option, switch, truncation_option
 from training.snapshots import NetworkFile, load_network
-from training.synthesis import DatasetImages, GeneratedImages, StyleConfig, Synthesizer
+from training.synthesis import StyleConfig
 
 
 class MeasureConfig(Config):
     """What is measured, and against what."""
 
     metrics: tuple[str, ...]
-    network: str
-    outdir: Path | None = None  # None: the network's folder
-    data: str | None = None  # None: what the network was trained on
-    mirror: bool | None = None  # None: as the network was trained
+    network: str | None
+    fakes: str | None
+    outdir: Path | None  # None: the network's folder
+    data: str | None  # None: what the network was trained on
+    mirror: bool | None  # None: as the network was trained
     detector: str
-    trunc: float = 1.0
-    seed: Annotated[int, Field(ge=0)] = 0
-    batch: Annotated[int, Field(ge=1)] = 16
-    device: str = "auto"
+    pr_detector: str | None  # None: the detector
+    judge: str | None  # None: the network's own classifier
+    per_class: bool
+    style: StyleConfig
+    labels: LabelPlan
+    seed: Annotated[int, Field(ge=0)]
+    batch: Annotated[int, Field(ge=1)]
+    compute: ComputeConfig
 
 
-def measure(config: MeasureConfig) -> None:
+def calculate(world: World, config: MeasureConfig) -> int:
     """Print the scores and append them to the `metric-NAME.jsonl` of the network's folder.
 
-    Raises `UserError` for an unknown metric or detector, and for a network, data or device that
-    cannot be used.
+    Raises `UserError` for what was asked wrongly, before any work, and the error of the first
+    metric that failed, after the others.
     """
-    parse_metrics(config.metrics)
-    device = choose_device(config.device)
-    network = load_network(config.network)
-    dataset = matching_dataset(config, network)
-    detector = get_detector(config.detector, device)
-    # Noise as in training: another one for each image.
-    style = StyleConfig(trunc=config.trunc, noise_mode="random")
-    synthesizer = Synthesizer(network.generator.to(device), style, noise_device=device)
-    outdir = config.outdir
-    if outdir is None and not is_url(config.network):
-        outdir = network.path.parent
-    if outdir is not None:
-        _make_folder(outdir)
-    origin = {"network": network.digest, "kimg": network.nimg // 1000}
-    fakes = GeneratedImages(synthesizer, dataset.labels, config.seed, origin)
-    records = evaluate(config.metrics, DatasetImages(dataset), fakes, detector, config.batch)
-    logger.info(format_table(records))
-    if outdir is None:
-        logger.info("The scores are not kept: give --outdir for a network from a URL")
-        return
-    for record in records:
-        logger.info(f"Added to {append_record(outdir, record)}")
+    metrics = parse_metrics(config.metrics)
+    network = None if config.network is None else load_network(config.network)
+    dataset = open_reals(config, network)
+    subject = open_subject(config, network, dataset, world.device)
+    check_metrics(metrics, subject, config.per_class)
+    judge = None
+    if any(metric.family.role == "judge" for metric in metrics):
+        judge = open_judge(config, network, dataset, world.device)
+    instruments = load_instruments(
+        metrics, config.detector, config.pr_detector, judge, world.device
+    )
+    check_instruments(metrics, instruments)
+    outdir = choose_outdir(config, network)
+    done = measure(metrics, subject, instruments, world, config.batch, config.per_class)
+    if world.rank == 0:
+        report(done.records, outdir)
+    for name, error in done.failures[1:]:
+        logger.warning(f"{name} failed ({type(error).__name__}: {error})")
+    for _, error in done.failures[:1]:
+        raise error
+    return 0
 
 
-def matching_dataset(config: MeasureConfig, network: NetworkFile) -> ImageDataset:
-    """The data that a network is measured against, labelled if the network has classes.
+def open_reals(config: MeasureConfig, network: NetworkFile | None) -> ImageDataset:
+    """The data to measure against, with classes if the network has them.
 
-    Raises `UserError` where there is none or it is of another size or other classes.
+    Raises `UserError` where there is none, or it is of another size or other classes.
     """
+    if network is None:
+        if config.data is None:
+            raise UserError("--data: name the images that those of --fakes should be like")
+        return open_dataset(DataConfig(path=config.data, mirror=bool(config.mirror)))
     trained_on, facts = network.config.data, network.facts
     if config.data is None and not Path(trained_on.path).exists():
         raise UserError(
@@ -98,11 +124,75 @@ def matching_dataset(config: MeasureConfig, network: NetworkFile) -> ImageDatase
     return dataset
 
 
-def _make_folder(path: Path) -> None:
+def open_subject(
+    config: MeasureConfig, network: NetworkFile | None, dataset: ImageDataset, device: torch.device
+) -> Subject:
+    """The images to measure, and those to measure against.
+
+    Raises `UserError` for --fakes of another size than the data.
+    """
+    reals = DatasetImages(dataset)
+    if config.fakes is not None:
+        fakes = open_dataset(DataConfig(path=config.fakes))
+        ours, theirs = describe_shape(fakes.archive.shape), describe_shape(dataset.archive.shape)
+        if ours != theirs:
+            raise UserError(
+                f"--fakes {config.fakes}: its images are {ours}, those of --data are {theirs}; "
+                "make them alike with dataset_tool.py"
+            )
+        return Subject(reals, FolderImages(fakes, dataset.class_names))
+    assert network is not None
+    synthesizer = make_synthesizer(network, device, config.style, config.compute)
+    origin = {
+        "network": network.path.name,
+        "network_digest": network.digest,
+        "kimg": network.nimg // 1000,
+        "precision": config.compute.precision,
+    }
+    images = NetworkImages(synthesizer, dataset, origin, config.seed, config.labels)
+    paths = NetworkPaths(synthesizer, dataset, config.seed, config.labels)
+    return Subject(reals, images, paths)
+
+
+def open_judge(
+    config: MeasureConfig, network: NetworkFile | None, dataset: ImageDataset, device: torch.device
+) -> NetworkJudge:
+    """The classifier that recognises classes: --judge's, or the network's own.
+
+    Raises `UserError` where there is none, or it knows other classes.
+    """
+    if config.judge is None and (network is None or network.players.C is None):
+        raise UserError(
+            "--judge: class accuracy takes a classifier; name a network that was trained with one"
+        )
+    judge = network if config.judge is None else load_network(config.judge, "--judge")
+    assert judge is not None
+    own = network is not None and judge.digest == network.digest
+    return NetworkJudge(judge, dataset.class_names, device, own)
+
+
+def choose_outdir(config: MeasureConfig, network: NetworkFile | None) -> Path | None:
+    """Where scores are kept; None where nobody said. Raises `UserError` if it cannot be made."""
+    if config.outdir is None:
+        local = network is not None and not is_url(config.network or "")
+        return network.path.parent if network is not None and local else None
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        config.outdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--outdir {path}: cannot be made ({error.strerror})") from error
+        raise UserError(f"--outdir {config.outdir}: cannot be made ({error.strerror})") from error
+    return config.outdir
+
+
+def report(records: Sequence[MetricRecord], outdir: Path | None) -> None:
+    """Print the scores and append them to the files of `outdir`."""
+    if not records:
+        return
+    logger.info(format_table(records))
+    if outdir is None:
+        logger.info("The scores are not kept: give --outdir")
+        return
+    files = [append_record(outdir, record).name for record in records]
+    logger.info(f"Added to {', '.join(files)} in {outdir}")
 
 
 @click.command(context_settings=CONTEXT)
@@ -110,12 +200,14 @@ def _make_folder(path: Path) -> None:
     "--metrics",
     type=NameList(),
     required=True,
-    help="fid50k_full, kid50k_full, pr50k3_full, is50k, or with other numbers: fid5k_full,is5k.",
+    help="fid50k_full, kid50k_full, pr50k3_full, dc50k5_full, is50k, ppl2_wend, acc2k, "
+    "intra_fid50k_full; with other numbers: fid5k_full,is5k.",
 )
-@network_options
-@outdir_option
+@click.option("--network", help="A network: file, URL, or run folder (its best network).")
+@click.option("--fakes", help="Instead: images that another program made, a folder or a zip.")
 @click.option("--data", help="Real images: a folder or a zip.  [what the network was trained on]")
 @switch("--mirror", "Mirror the real images too.  [as in training]", default=None)
+@outdir_option
 @click.option(
     "--detector",
     metavar=f"[{'|'.join(DETECTORS)}|FILE]",
@@ -123,38 +215,103 @@ def _make_folder(path: Path) -> None:
     show_default=True,
     help="What turns images into features; FILE: weights of Inception.",
 )
+@click.option(
+    "--pr-detector",
+    metavar=f"[{'|'.join(DETECTORS)}|FILE]",
+    help="The same for pr and dc; published ones have vgg16.  [as --detector]",
+)
+@click.option("--judge", help="A network whose classifier recognises classes.  [the network's own]")
+@switch("--per-class", "Give scores within each class too, the worst class first.")
 @truncation_option
+@click.option(
+    "--trunc-center",
+    type=click.Choice(["global", "class"]),
+    default="global",
+    show_default=True,
+    help="Truncate towards the mean style of all images, or of the image's class.",
+)
+@click.option(
+    "--noise-mode",
+    type=click.Choice(["const", "random", "none"]),
+    default="random",
+    show_default=True,
+    help="Per-pixel noise: one for all images, another for every image, or none.",
+)
+@click.option(
+    "--labels",
+    type=click.Choice(["data", "even"]),
+    default="data",
+    show_default=True,
+    help="Classes of generated images: as often as in the data, or all equally often.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@compute_options
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+)
+@click.option(
+    "--gpus",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes, a GPU each; with --device cpu they share the processor. Scores stay the same.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=16,
+    show_default=True,
+    help="Images at a time; changes speed and memory, not the scores.",
+)
 def main(
     metrics: list[str],
-    network: str,
-    device: str,
-    batch: int,
-    outdir: Path | None,
+    network: str | None,
+    fakes: str | None,
     data: str | None,
     mirror: bool | None,
+    outdir: Path | None,
     detector: str,
+    pr_detector: str | None,
+    judge: str | None,
+    per_class: bool,
     trunc: float,
+    trunc_center: Literal["global", "class"],
+    noise_mode: NoiseMode,
+    labels: LabelPlan,
     seed: int,
-) -> None:
-    """Measure a trained network against the images it should be like.
+    precision: Precision,
+    cuda_graphs: bool,
+    device: str,
+    gpus: int,
+    batch: int,
+) -> int:
+    """Measure a trained network, or images, against the images they should be like.
 
     Scores are printed and added to the metric-NAME.jsonl files beside the network, or in --outdir.
     """
-    measure(
-        MeasureConfig(
-            metrics=tuple(metrics),
-            network=network,
-            outdir=outdir,
-            data=data,
-            mirror=mirror,
-            detector=detector,
-            trunc=trunc,
-            seed=seed,
-            batch=batch,
-            device=device,
-        )
+    if (network is None) == (fakes is None):
+        raise click.UsageError("give --network or --fakes, one of them")
+    config = MeasureConfig(
+        metrics=tuple(metrics),
+        network=network,
+        fakes=fakes,
+        outdir=outdir,
+        data=data,
+        mirror=mirror,
+        detector=detector,
+        pr_detector=pr_detector,
+        judge=judge,
+        per_class=per_class,
+        style=StyleConfig(trunc=trunc, trunc_center=trunc_center, noise_mode=noise_mode),
+        labels=labels,
+        seed=seed,
+        batch=batch,
+        compute=ComputeConfig(precision=precision, cuda_graphs=cuda_graphs),
     )
+    return run_in_world(calculate, gpus, device, (config,))
 
 
 if __name__ == "__main__":

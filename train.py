@@ -2,62 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import click
+import torch
 
 from dnnlib.cli import CONTEXT, EXIT_SIGNAL, config_options, run
 from dnnlib.errors import UserError
 from dnnlib.files import sha256_file
 from dnnlib.logs import logger
-from metrics.detectors import DEFAULT_DETECTOR, get_detector
+from metrics.checks import check_instruments, check_reals
+from metrics.instruments import load_instruments
+from metrics.names import Metric, parse_metrics
 from metrics.records import append_record, format_table
-from metrics.suite import evaluate, parse_metrics
+from metrics.sources import Subject
+from metrics.suite import measure
 from torch_utils.torchrun import run_in_world
 from torch_utils.world import World
 from training.artifacts import Evaluate, Score
 from training.config import TrainingConfig
 from training.data.dataset import ImageDataset
+from training.evaluation import DatasetImages, NetworkImages, NetworkJudge, NetworkPaths
 from training.launch import LaunchRequest, launch
 from training.networks.generator import Generator
 from training.options import TrainOptions
 from training.presets import PRESET_NAMES, PresetName
-from training.synthesis import DatasetImages, GeneratedImages, StyleConfig, Synthesizer
+from training.snapshots import load_network
+from training.synthesis import StyleConfig, Synthesizer
 
 
-def make_evaluate(config: TrainingConfig, dataset: ImageDataset) -> Evaluate | None:
-    """The scores that a run takes at each snapshot, into `metric-*.jsonl` beside the network.
+class RunScores:
+    """The scores that a run takes at each snapshot, into `metric-*.jsonl` beside the network."""
 
-    Raises `UserError` for an unknown metric, and for one that the detector does not allow.
-    """
-    metrics = parse_metrics(config.run.metrics)
-    if not metrics:
-        return None
-    for metric in metrics:
-        if metric.family.of_classes:
-            raise UserError(
-                f"--metrics: {metric.name} is about classes, which {DEFAULT_DETECTOR} does not "
-                "tell; take it after training with calc_metrics.py --detector inception"
-            )
+    def __init__(
+        self, metrics: Sequence[Metric], config: TrainingConfig, dataset: ImageDataset
+    ) -> None:
+        self.metrics, self.config, self.dataset = metrics, config, dataset
 
-    def scores(generator: Generator, network: Path, world: World) -> list[Score]:
-        device = generator.mapping.w_avg.device
-        detector = get_detector(DEFAULT_DETECTOR, device)
-        origin = {"network": network.name, "network_digest": sha256_file(network)}
-        synthesizer = Synthesizer(generator, StyleConfig(noise_mode="random"), device)
-        fakes = GeneratedImages(synthesizer, dataset.labels, config.seed, origin)
-        records = evaluate(config.run.metrics, DatasetImages(dataset), fakes, detector)
-        logger.info(format_table(records))
-        for record in records:
+    def __call__(self, generator: Generator, network: Path, world: World) -> list[Score]:
+        subject, judge = self._subject(generator, network, world), self._judge(network, world)
+        detector = self.config.run.detector
+        instruments = load_instruments(self.metrics, detector, None, judge, world.device)
+        done = measure(self.metrics, subject, instruments, world, self.config.batch_gpu)
+        for name, error in done.failures:
+            logger.warning(f"{name} failed ({type(error).__name__}: {error}); training goes on")
+        if done.records:
+            logger.info(format_table(done.records))
+        for record in done.records:
             append_record(network.parent, record)
+        families = {metric.name: metric.family for metric in self.metrics}
         return [
-            Score(name, value, metric.family.lower_is_better)
-            for metric, record in zip(metrics, records, strict=True)
+            Score(name, value, families[record.metric].lower_is_better)
+            for record in done.records
             for name, value in record.results.items()
         ]
 
-    return scores
+    def _subject(self, generator: Generator, network: Path, world: World) -> Subject:
+        origin = {"network": network.name}
+        if world.rank == 0:  # other machines need not see the file
+            origin["network_digest"] = sha256_file(network)
+        synthesizer = Synthesizer(generator, StyleConfig(noise_mode="random"), world.device)
+        images = NetworkImages(synthesizer, self.dataset, origin, self.config.seed)
+        paths = NetworkPaths(synthesizer, self.dataset, self.config.seed)
+        return Subject(DatasetImages(self.dataset), images, paths)
+
+    def _judge(self, network: Path, world: World) -> NetworkJudge | None:
+        if all(metric.family.role != "judge" for metric in self.metrics):
+            return None
+        file = load_network(str(network))
+        return NetworkJudge(file, self.dataset.class_names, world.device, own=True)
+
+
+def make_evaluate(config: TrainingConfig, dataset: ImageDataset) -> Evaluate | None:
+    """The scores of a run, without those whose instruments cannot be had: these get a warning.
+
+    Raises `UserError` for a metric that does not exist, or that data or detector do not allow.
+    """
+    metrics = parse_metrics(config.run.metrics)
+    check_reals(metrics, DatasetImages(dataset))
+    if config.classifier is None and any(metric.family.role == "judge" for metric in metrics):
+        raise UserError("--metrics: class accuracy takes a classifier; leave it out")
+    possible = []
+    for metric in metrics:
+        try:
+            found = load_instruments([metric], config.run.detector, None, None, torch.device("cpu"))
+        except UserError as error:
+            logger.warning(f"training goes without {metric.name}: {error}")
+            continue
+        check_instruments([metric], found)
+        possible.append(metric)
+    return RunScores(possible, config, dataset) if possible else None
 
 
 @click.command(context_settings=CONTEXT)

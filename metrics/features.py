@@ -1,21 +1,25 @@
-"""Features of pictures, those of real ones kept on disk."""
+"""Features of pictures, and where those of real ones are kept on disk."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_path, cache_dir
 from dnnlib.logs import Progress, logger
 from metrics.detectors import Detector
-from metrics.images import RealImages, fair_sample
+from metrics.images import RealImages
+
+_MAX_HEADER = 2**16  # bytes; ours have less than a thousand
 
 
 def compute_features(
@@ -39,14 +43,57 @@ def compute_features(
     return features[:done]
 
 
-def real_features(
-    detector: Detector, reals: RealImages, count: int, batch_size: int
-) -> torch.Tensor:
-    """Features of a fair sample of `count` pictures of `reals`, float32 `[count, F]` on the CPU.
+@dataclass(frozen=True)
+class CacheEntry:
+    """A place on disk for the features of certain pictures, float32 `[N, F]`.
 
-    Read from the cache where they are there; a damaged file is computed anew with a warning, and
-    so are features that cannot be written.
+    Any number of processes may read and write it at once: files are whole or absent.
     """
+
+    path: Path
+    provenance: Mapping[str, str]
+    """All that the features depend on."""
+    shape: tuple[int, int]
+
+    def load(self) -> torch.Tensor | None:
+        """The features, float32 of `shape` on the CPU; None where there are none.
+
+        With a warning None too where the file is damaged.
+        """
+        features = torch.empty(self.shape)
+        try:
+            # Not `safe_open`: it opens a file twice, and another process may replace it between.
+            with self.path.open("rb") as file:
+                length = int.from_bytes(file.read(8), "little")
+                header = json.loads(file.read(min(length, _MAX_HEADER)))
+                found = file.readinto(features.numpy().data.cast("B"))
+                whole = found == features.nbytes and not file.read(1)
+        except FileNotFoundError:
+            return None
+        except (ValueError, OSError) as error:
+            logger.warning(f"{self.path}: cached features cannot be read ({error}); made anew")
+            return None
+        facts = header.get("__metadata__") if isinstance(header, dict) else None
+        if not whole or facts != self._metadata(features):
+            logger.warning(f"{self.path}: cached features are damaged; made anew")
+            return None
+        return features
+
+    def save(self, features: torch.Tensor) -> None:
+        """Keep `features`, float32 of `shape`; a warning where they cannot be written."""
+        try:
+            with atomic_path(self.path) as temporary:
+                save_file({"features": features}, temporary, self._metadata(features))
+        except (UserError, SafetensorError) as error:
+            logger.warning(f"features are not kept for the next time: {error}")
+
+    def _metadata(self, features: torch.Tensor) -> dict[str, str]:
+        content = hashlib.sha256(features.contiguous().numpy().data).hexdigest()
+        return {**self.provenance, "content": content}
+
+
+def cache_entry(detector: Detector, reals: RealImages, count: int) -> CacheEntry:
+    """Where the features of `fair_sample(reals.num_images, count)` of `reals` are kept."""
     provenance = {
         "dataset_digest": reals.digest,
         "mirror": str(reals.mirror),
@@ -55,48 +102,9 @@ def real_features(
         "detector": detector.name,
         "detector_digest": detector.digest,
         "resize": detector.resize,
+        "precision": detector.precision,
     }
-    path = _cache_path(provenance)
-    features = _load(path, provenance, (count, detector.num_features))
-    if features is None:
-        batches = reals.batches(fair_sample(reals.num_images, count), batch_size)
-        features = compute_features(detector, batches, count, "features of real images")
-        assert len(features) == count
-        _save(path, provenance, features)
-    return features
-
-
-def _cache_path(provenance: dict[str, str]) -> Path:
     key = hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()
-    return cache_dir() / "features" / f"{provenance['detector']}-{key[:32]}.safetensors"
-
-
-def _load(path: Path, provenance: dict[str, str], shape: tuple[int, int]) -> torch.Tensor | None:
-    """The features in `path`; None where there are none, or (with a warning) none to be trusted."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            features: torch.Tensor = file.get_tensor("features")
-    except FileNotFoundError:
-        return None
-    except (SafetensorError, OSError) as error:
-        logger.warning(f"{path}: cached features cannot be read ({error}); computing them anew")
-        return None
-    expected = {**provenance, "content": _content_digest(features)}
-    if metadata != expected or features.shape != shape or features.dtype != torch.float32:
-        logger.warning(f"{path}: cached features are damaged; computing them anew")
-        return None
-    return features
-
-
-def _save(path: Path, provenance: dict[str, str], features: torch.Tensor) -> None:
-    metadata = {**provenance, "content": _content_digest(features)}
-    try:
-        with atomic_path(path) as temporary:
-            save_file({"features": features}, temporary, metadata)
-    except (UserError, SafetensorError) as error:
-        logger.warning(f"features are not kept for the next time: {error}")
-
-
-def _content_digest(features: torch.Tensor) -> str:
-    return hashlib.sha256(features.contiguous().numpy().data).hexdigest()
+    name = re.sub(r"[^\w.-]", "_", detector.name)
+    path = cache_dir() / "features" / f"{name}-{key[:32]}.safetensors"
+    return CacheEntry(path, provenance, (count, detector.num_features))

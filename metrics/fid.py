@@ -4,49 +4,59 @@ from __future__ import annotations
 
 import torch
 
-_ROWS_AT_ONCE = 8192
+_ROWS_AT_ONCE = 4096
+_BLOCKS = 4
 
 
 def fid(real: torch.Tensor, fake: torch.Tensor) -> float:
     """FID of features `real` `[N, F]` and `fake` `[M, F]`, any float dtype; at least 0.
 
-    The Gaussians of eq. 6 have the means and the biased covariances (divided by N, not N − 1) of
-    the features, as the reference scores have.
+    The squared Fréchet distance of two Gaussians, ‖μa − μb‖² + Tr(A + B − 2 (AB)^½) (eq. 6), that
+    have the means and the biased covariances (divided by N, not N − 1) of the features, as the
+    reference scores have. N and M at least 1.
     """
-    return frechet_distance(*mean_and_covariance(real), *mean_and_covariance(fake))
+    few, many = sorted((real, fake), key=len)  # the distance is symmetric
+    mean_a, a = mean_and_covariance(few)
+    mean_b, b = mean_and_covariance(many)
+    distance = (mean_a - mean_b).square().sum() + a.trace() + b.trace()
+    distance -= 2 * _trace_of_sqrt_of_product(_root(few, mean_a, a), b)
+    return max(distance.item(), 0.0)  # rounding may leave -1e-9 for equal Gaussians
 
 
 def mean_and_covariance(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean `[F]` and biased covariance `[F, F]`, float64, of `features` `[N, F]`, N at least 1."""
     assert features.ndim == 2 and len(features) > 0
-    mean = features.mean(dim=0, dtype=torch.float64)
-    scatter = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=features.device)
-    for rows in torch.split(features, _ROWS_AT_ONCE):
+    parts = torch.split(features, _ROWS_AT_ONCE)
+    total = torch.stack([rows.sum(dim=0, dtype=torch.float64) for rows in parts]).sum(dim=0)
+    mean = total / len(features)
+    width = len(mean)
+    scatter = torch.zeros(width, width, dtype=torch.float64, device=features.device)
+    columns = [slice(width * i // _BLOCKS, width * (i + 1) // _BLOCKS) for i in range(_BLOCKS)]
+    for rows in parts:
         centred = rows.double() - mean
-        scatter.addmm_(centred.T, centred)
-    return mean, scatter / len(features)
+        for block in columns:  # nothing left of the diagonal blocks: it is symmetric
+            scatter[block, block.start :].addmm_(centred[:, block].T, centred[:, block.start :])
+    upper = scatter.triu() / len(features)
+    return mean, upper + upper.triu(diagonal=1).T
 
 
-def frechet_distance(
-    mean_a: torch.Tensor, cov_a: torch.Tensor, mean_b: torch.Tensor, cov_b: torch.Tensor
-) -> float:
-    """Squared Fréchet distance of two Gaussians: ‖μa − μb‖² + Tr(A + B − 2 (AB)^½); eq. 6.
+def _root(features: torch.Tensor, mean: torch.Tensor, covariance: torch.Tensor) -> torch.Tensor:
+    """R `[F, K]`, K at most F, with R Rᵀ = `covariance` of `features` `[N, F]`."""
+    root: torch.Tensor
+    if len(features) < features.shape[1]:
+        root = (features.double() - mean).T / len(features) ** 0.5
+        return root
+    values, vectors = torch.linalg.eigh(covariance)
+    root = vectors * values.clamp(min=0).sqrt()
+    return root
 
-    Means float64 `[F]`, covariances float64 `[F, F]`, symmetric, of any rank.
-    """
-    distance = (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace()
-    distance -= 2 * _trace_of_sqrt_of_product(cov_a, cov_b)
-    return max(distance.item(), 0.0)  # rounding may leave -1e-9 for equal Gaussians
 
+def _trace_of_sqrt_of_product(root_a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Tr (AB)^½ for positive semi-definite A = R Rᵀ and B `[F, F]`; R `[F, K]`.
 
-def _trace_of_sqrt_of_product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Tr (AB)^½ for positive semi-definite A, B.
-
-    AB has the eigenvalues of the symmetric A^½ B A^½; their square roots sum to the trace.
+    AB has the eigenvalues of the symmetric Rᵀ B R, and zeros; their square roots sum to the trace.
     Unlike a general matrix square root this stays real and accurate where A or B is singular.
     """
-    values, vectors = torch.linalg.eigh(a)
-    root_a = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
-    product = root_a @ b @ root_a
+    product = root_a.T @ b @ root_a
     eigenvalues: torch.Tensor = torch.linalg.eigvalsh((product + product.T) / 2)
     return eigenvalues.clamp(min=0).sqrt().sum()

@@ -6,8 +6,12 @@ from itertools import pairwise
 
 import torch
 
+NUM_SPLITS = 10
 
-def inception_score(probabilities: torch.Tensor, num_splits: int = 10) -> tuple[float, float]:
+
+def inception_score(
+    probabilities: torch.Tensor, num_splits: int = NUM_SPLITS
+) -> tuple[float, float]:
     """Mean and (biased) standard deviation of the score over `num_splits` consecutive parts.
 
     `probabilities` `[N, num_classes]`, rows summing up to 1, N at least `num_splits`. The score

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import torch
 
+NUM_SUBSETS = 100
+MAX_SUBSET_SIZE = 1000
+_ROWS_AT_ONCE = 250
+
 
 def kid(
     real: torch.Tensor,
     fake: torch.Tensor,
-    num_subsets: int = 100,
-    max_subset_size: int = 1000,
+    num_subsets: int = NUM_SUBSETS,
+    max_subset_size: int = MAX_SUBSET_SIZE,
     seed: int = 0,
 ) -> float:
     """KID of features `real` `[N, F]` and `fake` `[M, F]`: mean over subsets; may fall below 0.
@@ -40,7 +44,7 @@ def squared_mmd(x: torch.Tensor, y: torch.Tensor) -> float:
     """
     assert x.shape == y.shape and len(x) > 1
     pairs = len(x) * (len(x) - 1)
-    within = _sum_off_diagonal(cubic_kernel(x, x)) + _sum_off_diagonal(cubic_kernel(y, y))
+    within = _sum_of_pairs(x) + _sum_of_pairs(y)
     return (within / pairs - 2 * cubic_kernel(x, y).mean()).item()
 
 
@@ -51,8 +55,14 @@ def cubic_kernel(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     rounding averages out over N × M entries; what is summed is float64.
     """
     inner: torch.Tensor = (x @ y.T).double()
-    return (inner / x.shape[1] + 1) ** 3
+    return inner.div_(x.shape[1]).add_(1).pow_(3)
 
 
-def _sum_off_diagonal(kernel: torch.Tensor) -> torch.Tensor:
-    return kernel.sum() - kernel.trace()
+def _sum_of_pairs(x: torch.Tensor) -> torch.Tensor:
+    """Σ k(x_i, x_j) over all i ≠ j: what is left of the diagonal blocks equals what is right."""
+    total = torch.zeros([], dtype=torch.float64, device=x.device)
+    for first in range(0, len(x), _ROWS_AT_ONCE):
+        rows = x[first : first + _ROWS_AT_ONCE]
+        block, right = cubic_kernel(rows, x[first:]).tensor_split([len(rows)], dim=1)
+        total += block.sum() - block.trace() + 2 * right.sum()
+    return total

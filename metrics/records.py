@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,23 +16,45 @@ from dnnlib.config import Config
 from dnnlib.errors import UserError
 
 
-class MetricRecord(Config):
-    """One metric's values and their provenance; one line of a run's `metric-NAME.jsonl`."""
+class _Record(Config):
+    # A degenerate score is recorded as it is, as a string since JSON has no NaN.
+    model_config = ConfigDict(allow_inf_nan=True, ser_json_inf_nan="strings")
 
-    model_config = ConfigDict(allow_inf_nan=True)  # a degenerate score is recorded as it is
+
+class ClassScores(_Record):
+    """The values of a metric within one class."""
+
+    class_name: str
+    num_real: int
+    num_fake: int
+    results: dict[str, float]
+    """Value by name, as in the record; NaN where the class has too few images."""
+
+
+class MetricRecord(_Record):
+    """One metric's values and their provenance; one line of a run's `metric-NAME.jsonl`.
+
+    Two values of a metric compare only where all from `num_real` to `versions` is equal.
+    """
 
     metric: str
     results: dict[str, float]
     """Value by name: the metric's own, or several with a suffix ('pr50k3_full_recall')."""
+    classes: tuple[ClassScores, ...] = ()
+    """Values within each class, the worst first."""
+    warnings: tuple[str, ...] = ()
+    """Why not to trust the values."""
     num_real: int
     num_fake: int
     detector: str
     detector_digest: str
     resize: str
+    precision: str
+    """Arithmetic of the detector."""
     dataset_digest: str
     mirror: bool
     fakes: dict[str, Any]
-    """Where the generated images come from: `FakeImages.description`."""
+    """Where the generated images come from: `FakeSource.description`."""
     versions: dict[str, str]
     seconds: float
     """Time of the features, which the metrics of one evaluation share, and of the metric."""
@@ -71,36 +93,79 @@ def append_record(run_dir: Path, record: MetricRecord) -> Path:
 
 
 def format_table(records: Sequence[MetricRecord]) -> str:
-    """`records` as text to read: a line for each value, and below where the values come from.
+    """`records` as text: a line for each value, values within classes, where they come from.
 
-    The number in brackets leads to the provenance; only values with the same one compare.
+    The number in brackets leads to the provenance; only values with the same one, of as many
+    images, compare.
     """
-    sources: list[str] = []
+    sources = list(dict.fromkeys(map(_source, records)))
     rows = [("metric", "value", "real", "generated", "")]
     for record in records:
-        source = _provenance(record)
-        if source not in sources:
-            sources.append(source)
-        note = f"[{sources.index(source) + 1}]"
+        counts = f"{record.num_real}", f"{record.num_fake}"
         rows += [
-            (name, f"{value:.5g}", f"{record.num_real}", f"{record.num_fake}", note)
+            (name, _number(value), *counts, _note(record, sources))
             for name, value in record.results.items()
         ]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    lines = [_aligned(row, widths) for row in rows]
+    lines = _aligned(rows)
+    groups: dict[tuple[int, int], list[MetricRecord]] = {}
+    for record in records:
+        if record.classes:
+            groups.setdefault((record.num_real, record.num_fake), []).append(record)
+    for group in groups.values():
+        lines += ["", *_class_table(group, sources)]
+    if groups:
+        lines.append("")
     return "\n".join(lines + [f"[{index}] {source}" for index, source in enumerate(sources, 1)])
 
 
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    name, *numbers = row
-    cells = [f"{cell:>{width}}" for cell, width in zip(numbers, widths[1:], strict=True)]
-    return "  ".join([f"{name:<{widths[0]}}", *cells]).rstrip()
+def _class_table(records: Sequence[MetricRecord], sources: Sequence[str]) -> list[str]:
+    """A line for each class and a column for each value, the worst of the first metric first.
+
+    All records are of the same images.
+    """
+    first = records[0].classes
+    names = [name for record in records for name in record.classes[0].results]
+    notes = [_note(record, sources) for record in records for _ in record.classes[0].results]
+    values: dict[str, list[str]] = {scores.class_name: [] for scores in first}
+    for record in records:
+        for scores in record.classes:
+            values[scores.class_name] += map(_number, scores.results.values())
+    rows = [["class, worst first", "real", "generated", *names], ["", "", "", *notes]]
+    rows += [
+        [of.class_name, f"{of.num_real}", f"{of.num_fake}", *values[of.class_name]] for of in first
+    ]
+    return _aligned(rows)
 
 
-def _provenance(record: MetricRecord) -> str:
-    mirrored = ", mirrored" if record.mirror else ""
-    fakes = json.dumps(record.fakes, sort_keys=True)
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with the first column to the left and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for name, *numbers in rows:
+        cells = [f"{cell:>{width}}" for cell, width in zip(numbers, widths[1:], strict=True)]
+        lines.append("  ".join([f"{name:<{widths[0]}}", *cells]).rstrip())
+    return lines
+
+
+def _number(value: float) -> str:
+    return f"{value:.5g}"
+
+
+def _note(record: MetricRecord, sources: Sequence[str]) -> str:
+    return f"[{sources.index(_source(record)) + 1}]"
+
+
+def _source(record: MetricRecord) -> str:
+    """All that a record depends on but for the counts, which have columns of their own."""
+    fakes = ", ".join(f"{name} {_short(value)}" for name, value in record.fakes.items())
+    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
     return (
-        f"{record.detector} {record.detector_digest[:12]}, {record.resize}; "
-        f"data {record.dataset_digest[:12]}{mirrored}; generated {fakes}"
+        f"{record.detector} {_short(record.detector_digest)}, {record.resize}, {record.precision}; "
+        f"data {_short(record.dataset_digest)}{', mirrored' * record.mirror}; "
+        f"generated: {fakes}; {versions}"
     )
+
+
+def _short(value: object) -> str:
+    """`value` as text, a digest by its first digits."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", str(value))

@@ -1,22 +1,22 @@
-"""calc_metrics.py end to end on a tiny network, and what it hands to the metrics."""
+"""calc_metrics.py end to end on a tiny network."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from data_helpers import png, write_zip
 from network_helpers import complaint, exit_status, tiny_config, write_network
 
 import calc_metrics
 import dataset_tool
+from dnnlib.errors import RunError
 from dnnlib.files import cache_dir
 from training.data.dataset import DataConfig, open_dataset
 from training.snapshots import load_network
-from training.synthesis import DatasetImages, GeneratedImages, StyleConfig, Synthesizer
 
 pytest_plugins = ["network_fixtures"]
 
@@ -70,12 +70,15 @@ def test_scores_are_printed_kept_and_repeatable(
     assert (record["num_real"], record["num_fake"], record["mirror"]) == (64, 64, False)
     assert record["dataset_digest"] == open_dataset(DataConfig(path=str(digits))).digest
     assert record["fakes"] == {
-        "network": load_network(str(network)).digest,
+        "network": "net.safetensors",
+        "network_digest": load_network(str(network)).digest,
         "kimg": 5,
+        "precision": "fp32",
         "trunc": 1.0,
         "trunc_center": "global",
         "noise_mode": "random",
         "seed": 0,
+        "labels": "data",
     }
 
 
@@ -83,11 +86,13 @@ def test_options_reach_the_record(tmp_path: Path, digits: Path) -> None:
     network = write_network(tmp_path / "net.safetensors", tiny_config(DIGITS))
     outdir = tmp_path / "new" / "scores"
     options = ("--network", network, "--data", digits, "--outdir", outdir, "--mirror")
-    more = ("--trunc", 0.5, "--seed", 3, "--metrics", "pr43")
+    more = ("--trunc", 0.5, "--trunc-center", "class", "--noise-mode", "const", "--seed", 3)
+    more += ("--labels", "even", "--metrics", "pr43")
     assert exit_status(calc_metrics.main, *options, *more) == 0
     (record,) = records(outdir)["pr43"]
     assert (record["num_real"], record["num_fake"], record["mirror"]) == (4, 4, True)
-    assert (record["fakes"]["trunc"], record["fakes"]["seed"]) == (0.5, 3)
+    told = {"trunc": 0.5, "trunc_center": "class", "noise_mode": "const", "seed": 3}
+    assert record["fakes"].items() >= (told | {"labels": "even"}).items()
     assert not records(tmp_path)
 
 
@@ -103,34 +108,6 @@ def test_data_and_mirroring_follow_the_network(
     assert exit_status(calc_metrics.main, *options) == 0
     (record,) = records(tmp_path)["pr43_full"]
     assert (record["num_real"], record["mirror"]) == (40 if mirrored else 20, mirrored)
-
-
-def test_generated_images_follow_labels_and_seed(network: Path) -> None:
-    generator = load_network(str(network)).generator
-    synthesizer = Synthesizer(generator, StyleConfig(trunc=0, trunc_center="class"))
-    labels = torch.tensor([2] * 9 + [0])
-    first = GeneratedImages(synthesizer, labels, 0, {"network": "x"})
-    images = torch.cat(list(first.batches(40, 16)))
-    assert images.dtype == torch.uint8 and images.shape == (40, 1, 16, 16)
-    again = torch.cat(list(first.batches(33, 7)))
-    assert (again.int() - images[:33].int()).abs().max() <= 1
-    # Truncated to their class's centre there are as many pictures as classes in the labels.
-    centers = synthesizer.pictures([0, 0, 0], torch.arange(3))
-    of_class = (images[:, None] != centers).float().mean(dim=[2, 3, 4]).argmin(dim=1)
-    counts = torch.bincount(of_class, minlength=3).tolist()
-    assert counts[1] == 0 and 0 < counts[0] < 12
-    other = GeneratedImages(synthesizer, labels, 1, {})
-    assert not torch.equal(torch.cat(list(other.batches(40, 16))), images)
-
-
-def test_real_images_come_as_asked(digits: Path) -> None:
-    dataset = open_dataset(DataConfig(path=str(digits), mirror=True))
-    reals = DatasetImages(dataset)
-    assert (reals.num_images, reals.mirror, reals.digest) == (128, True, dataset.digest)
-    batches = list(reals.batches([5, 100, 0, 127, 5], 2))
-    assert [len(batch) for batch in batches] == [2, 2, 1]
-    expected = torch.stack([dataset[index][0] for index in (5, 100, 0, 127, 5)])
-    assert torch.equal(torch.cat(batches), expected)
 
 
 def test_wrong_input_is_told_in_a_line(
@@ -160,3 +137,117 @@ def test_wrong_input_is_told_in_a_line(
     assert "cannot be made" in complaint(
         capsys, calc_metrics.main, "--network", ten, "--metrics", "pr43", "--outdir", rgb
     )
+
+
+def test_classes_by_name_with_the_worst_first(
+    tmp_path: Path, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = write_network(tmp_path / "net.safetensors", tiny_config(DIGITS, str(digits)))
+    options = ("--network", network, "--metrics", "kid60_full,acc60,intra_fid60_full")
+    assert exit_status(calc_metrics.main, *options, "--per-class") == 0
+    printed = capsys.readouterr().out
+    found = records(tmp_path)
+    for name in ("kid60_full", "intra_fid60_full"):
+        (record,) = found[name]
+        values = [of["results"][name] for of in record["classes"] if of["results"][name] != "NaN"]
+        assert values == sorted(values, reverse=True) and len(values) > 5
+        assert sorted(of["class_name"] for of in record["classes"]) == DIGITS
+    assert found["kid60_full"][0]["classes"][0]["class_name"] == first_class(printed, "kid60_full")
+    (record,) = found["acc60"]
+    assert record["detector"] == "own-classifier"
+    assert record["detector_digest"] == load_network(str(network)).digest
+    correct = sum(of["results"]["acc60"] * of["num_fake"] for of in record["classes"])
+    assert correct / 60 == pytest.approx(record["results"]["acc60"])
+
+
+def first_class(printed: str, metric: str) -> str:
+    """The class at the top of the table that has `metric`."""
+    lines = printed.splitlines()
+    heading = next(i for i, line in enumerate(lines) if line.startswith("class") and metric in line)
+    return lines[heading + 2].split()[0]
+
+
+def test_images_of_another_program(
+    tmp_path: Path, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = write_network(tmp_path / "net.safetensors", tiny_config(DIGITS, str(digits)))
+    options = ("--fakes", digits, "--data", digits, "--metrics", "fid64,acc40,intra_kid64")
+    options = (*options, "--judge", network, "--outdir", tmp_path / "out")
+    assert exit_status(calc_metrics.main, *options) == 0
+    found = records(tmp_path / "out")
+    assert found["fid64"][0]["results"]["fid64"] == pytest.approx(0, abs=1e-4)
+    assert len(found["intra_kid64"][0]["classes"]) == 10
+    (record,) = found["acc40"]
+    assert record["detector"] == "classifier"
+    assert record["results"]["acc40"] == record["results"]["acc40_real"]
+    digest = open_dataset(DataConfig(path=str(digits))).digest
+    assert record["fakes"] == {"images": "digits.zip", "digest": digest}
+    again = ("--fakes", digits, "--data", digits, "--metrics", "fid64")
+    assert exit_status(calc_metrics.main, *again) == 0
+    assert "not kept: give --outdir" in capsys.readouterr().out
+
+
+def test_what_cannot_be_had_of_images_is_told_in_a_line(
+    tmp_path: Path, digits: Path, network: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*options: object, metrics: str = "pr43") -> str:
+        return complaint(capsys, calc_metrics.main, "--metrics", metrics, *options)
+
+    both, bare = ("--fakes", digits, "--data", digits), tmp_path / "bare.zip"
+    write_zip(bare, {f"{i}.png": png(i, 16, 16, 1) for i in range(9)})
+    rgb = write_zip(tmp_path / "rgb.zip", {"a.png": png(1, 16, 16)})
+    assert "--network or --fakes, one of them" in said()
+    assert "--network or --fakes, one of them" in said(*both, "--network", network)
+    assert "--data: name the images" in said("--fakes", digits)
+    assert "16x16 RGB, those of --data are 16x16 grey" in said("--fakes", rgb, "--data", digits)
+    assert "ppl2_wend follows paths" in said(*both, metrics="ppl2_wend")
+    assert "--judge: class accuracy takes a classifier" in said(*both, metrics="acc9")
+    assert "tells cat, dog, wild apart" in said(*both, "--judge", network, metrics="acc9")
+    assert "--per-class: the data has no classes" in said(
+        "--fakes", bare, "--data", bare, "--per-class"
+    )
+    assert "intra_fid9: the images of --fakes have no classes" in said(
+        "--fakes", bare, "--data", digits, metrics="intra_fid9"
+    )
+    assert "is20 is about" in said(*both, metrics="is20").replace("is50k", "is20")
+
+
+def test_a_network_without_classifier_has_no_class_accuracy(
+    tmp_path: Path, unconditional: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {f"{i}.png": png(i, 8, 16) for i in range(9)}
+    data = write_zip(tmp_path / "rgb.zip", names)
+    options = ("--network", unconditional, "--data", data, "--outdir", tmp_path / "out")
+    said = complaint(capsys, calc_metrics.main, *options, "--metrics", "acc5")
+    assert "acc5: the data has no classes" in said
+    assert exit_status(calc_metrics.main, *options, "--metrics", "pr43,kid9") == 0
+
+
+def test_processes_of_a_machine_share_the_work(tmp_path: Path, digits: Path) -> None:
+    network = write_network(tmp_path / "net.safetensors", tiny_config(DIGITS, str(digits)))
+    options = ("--network", network, "--metrics", "fid20,kid20,pr203", "--device", "cpu")
+    for gpus in (1, 2):
+        assert exit_status(calc_metrics.main, *options, "--gpus", gpus, "--batch", 4) == 0
+        shutil.rmtree(cache_dir())
+    for first, second in records(tmp_path).values():
+        assert second["results"] == pytest.approx(first["results"], rel=1e-6)
+        assert second["fakes"] == first["fakes"]
+
+
+def test_a_metric_that_fails_is_told_after_the_others(
+    tmp_path: Path,
+    digits: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_precision(*samples: object) -> tuple[float, float]:
+        raise RunError("memory ran out")
+
+    monkeypatch.setattr("metrics.precision_recall.precision_recall", no_precision)
+    options = ("--fakes", digits, "--data", digits, "--outdir", tmp_path / "out")
+    said = (*options, "--metrics", "pr403,kid40,pr303")
+    assert exit_status(calc_metrics.main, *said) == 1
+    shown = capsys.readouterr()
+    assert shown.err.splitlines()[-1] == "Error: memory ran out"
+    assert "pr303 failed (RunError: memory ran out)" in shown.err
+    assert "kid40 " in shown.out and set(records(tmp_path / "out")) == {"kid40"}

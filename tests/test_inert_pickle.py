@@ -83,7 +83,7 @@ HOSTILE: list[tuple[str, bytes, str]] = [
     ("odd names", calls("os\nx", "y" * 200), r"asks for 'os\nx.yyyyyy"),
     ("calls a string", b"\x80\x04X\x01\x00\x00\x00a)R.", "it calls str"),
     ("calls a record", calls("training.x", "X")[:-2] + b")R.", "it calls Record"),
-    ("builds a function", b"\x80\x04ctorch\nSize\n}b.", "sets the state of a _Global"),
+    ("builds a function", b"\x80\x04ctorch\nSize\n}b.", "sets the state of a Global"),
     ("builds a list", b"\x80\x04]}b.", "sets the state of a list"),
     ("persistent", b"\x80\x04X\x01\x00\x00\x00aQ.", "uses the pickle instruction BINPERSID"),
     ("strange number", calls("numpy.core.multiarray", "scalar", 1, b"x"), "not a readable pickle"),

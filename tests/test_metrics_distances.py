@@ -1,4 +1,4 @@
-"""The formulas: FID, KID, precision and recall, Inception Score."""
+"""The formulas: FID, KID, precision and recall, density and coverage, Inception Score."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from metrics_helpers import normal
 
-from metrics import precision_recall as precision_recall_module
-from metrics.fid import fid
+from metrics.class_accuracy import class_accuracy
+from metrics.density_coverage import density_coverage
+from metrics.fid import fid, mean_and_covariance
 from metrics.inception_score import inception_score
 from metrics.kid import cubic_kernel, kid, squared_mmd
 from metrics.precision_recall import precision_recall
@@ -22,10 +24,6 @@ def reference():
     with np.load(VECTORS) as arrays:
         tensors = {name: torch.from_numpy(arrays[name]) for name in ("real", "fake", "probs")}
         return tensors, json.loads(str(arrays["meta"]))
-
-
-def normal(count, features=8, seed=0):
-    return torch.randn(count, features, generator=torch.Generator().manual_seed(seed))
 
 
 def test_reference_fid(reference):
@@ -157,13 +155,6 @@ def test_spurious_mode_lowers_precision_and_not_recall():
     assert same_recall == recall
 
 
-def test_precision_recall_in_small_parts(monkeypatch):
-    real, fake = normal(70), normal(50, seed=1)
-    whole = precision_recall(real, fake)
-    monkeypatch.setattr(precision_recall_module, "_MAX_DISTANCES", 150)
-    assert precision_recall(real, fake) == whole
-
-
 def test_far_from_the_origin_nothing_changes():
     """Distances by inner products would cancel there."""
     real, fake = normal(100).double(), normal(100, seed=1).double()
@@ -179,6 +170,47 @@ def test_constant_features_give_numbers():
     assert precision_recall(real, constant)[1] == 0
     assert (fid(constant, constant), kid(constant, constant)) == (0, 0)
     assert precision_recall(constant, constant) == (1, 1)
+
+
+@pytest.mark.parametrize("features", [1, 3, 4, 9])
+def test_covariance_is_whole_whatever_its_blocks(features):
+    x = normal(50, features)
+    mean, covariance = mean_and_covariance(x)
+    np.testing.assert_allclose(mean, x.double().mean(0), rtol=1e-12)
+    expected = np.cov(x.double().numpy().T, bias=True).reshape(features, features)
+    np.testing.assert_allclose(covariance, expected, rtol=1e-10, atol=1e-14)
+
+
+def test_density_and_coverage_by_hand():
+    """Points 0, 1, 2, 10 on a line with k = 1 have the radii 1, 1, 1, 8."""
+    real = torch.tensor([[0.0], [1], [2], [10]])
+    fake = torch.tensor([[0.5], [3], [30], [2]])
+    # 0.5: balls of 0 and 1. 3: of 2 and 10. 30: none. 2: of 1, 2 and 10, on their rims.
+    density, coverage = density_coverage(real, fake, k=1)
+    assert (density, coverage) == ((2 + 2 + 0 + 3) / 4, 1)
+    assert density_coverage(real, fake[2:3], k=1) == (0, 0)
+    assert density_coverage(real, fake[:1], k=1) == (2, 0.5)
+
+
+def test_density_and_coverage_of_equal_distributions():
+    """Naeem et al., section 3.3: density 1, and coverage 1 - 2^-k for large sets."""
+    real, fake = normal(1500, 4), normal(1500, 4, seed=1)
+    density, coverage = density_coverage(real, fake)
+    assert density == pytest.approx(1, abs=0.06)
+    assert coverage == pytest.approx(1 - 2**-5, abs=0.015)
+
+
+def test_outliers_cannot_raise_coverage():
+    """Where a few far images make recall high, coverage does not move."""
+    real, far = normal(200), torch.full((1, 8), 50.0)
+    fake = torch.cat([normal(198, seed=1) * 0.1, far, -far])
+    assert precision_recall(real, fake)[1] > precision_recall(real, fake[:-2])[1] + 0.6
+    assert density_coverage(real, fake)[1] == density_coverage(real, fake[:-2])[1]
+
+
+def test_class_accuracy():
+    logits = torch.tensor([[0.0, 2, 1], [3, 2, 1], [0, 0, 1], [9, 8, 7]])
+    assert class_accuracy(logits, torch.tensor([1, 0, 2, 2])) == 0.75
 
 
 @pytest.mark.parametrize("num_classes", [2, 10])

@@ -248,22 +248,27 @@ def test_classes_can_be_left_out(
     assert not any(name.startswith("C.") for name in load_tensors(run_dir / NETWORK)[0])
 
 
-class BrightnessDetector:
-    """Features that cost nothing."""
+BRIGHTNESS = """
+import torch
 
-    name, digest, resize, num_features = "brightness", "0" * 64, "none", 3
+class Brightness:
+    name, digest, resize, precision, num_features = "brightness", "0" * 64, "none", "fp32", 3
 
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+    def __init__(self, device):
+        pass
+
+    def __call__(self, images):
         return images.float().mean(dim=(1, 2, 3))[:, None] + torch.rand(len(images), 3)
+"""
 
 
 def test_metrics_are_scored_at_each_snapshot_and_keep_the_best(
     tmp_path: Path, digits: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DUDGAN_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(train, "get_detector", lambda name, device: BrightnessDetector())
+    (tmp_path / "own.py").write_text(BRIGHTNESS)  # features that cost nothing
     outdir = tmp_path / "runs"
-    options = ("--metrics", "kid20_full,pr203_full")
+    options = ("--metrics", "kid20_full,pr203_full", "--detector", f"{tmp_path}/own.py:Brightness")
     assert exit_status(train.main, *command(outdir, digits, *options)) == 0
     run_dir = only_run(outdir)
     for name in ("kid20_full", "pr203_full"):

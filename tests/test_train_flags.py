@@ -13,7 +13,7 @@ PUBLISHED = """
 OURS = """
     --device --precision --low-resolutions --cuda-graphs --noise-model --noise-sd-c --ramp-c
     --t-embed --lambda-g --lambda-c --label-g --contrast-g --contrast-c --temperature
-    --classifier --batch-gpu --tick --keep --lr --lr-c --aug-kimg --aug-c
+    --classifier --batch-gpu --tick --keep --detector --lr --lr-c --aug-kimg --aug-c
 """
 
 

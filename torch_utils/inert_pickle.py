@@ -43,7 +43,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class _Global:
+class Global:
     """A name of the file: how it is shown, and what a call of it gives here (None: no calls)."""
 
     name: str
@@ -51,11 +51,13 @@ class _Global:
 
 
 @dataclass(frozen=True, eq=False)
-class _Storage:
+class Storage:
+    """The numbers that tensors are views of."""
+
     elements: Tensor  # 1-D, on the CPU
 
 
-Find = Callable[[str, str], _Global]
+Find = Callable[[str, str], Global]
 
 
 def read_pickle(path: Path) -> object:
@@ -66,7 +68,7 @@ def read_pickle(path: Path) -> object:
     """
     try:
         # In memory, where a length that goes beyond the end costs nothing.
-        return _Machine(BytesIO(path.read_bytes()), _find_allowed, MAX_STEPS).run()
+        return Machine(BytesIO(path.read_bytes()), _find_allowed, MAX_STEPS).run()
     except RefusedError as error:
         raise UserError(
             f"{path}: refused, it {error}, which no published network needs; nothing in it was "
@@ -81,7 +83,7 @@ def read_pickle(path: Path) -> object:
         ) from None
 
 
-class _Machine:
+class Machine:
     """The instructions of one pickle, from `file`'s position on; `run` leaves it behind them."""
 
     def __init__(self, file: BytesIO, find: Find, max_steps: int, persistent: bool = False) -> None:
@@ -147,8 +149,8 @@ class _Machine:
         """Instructions that would run code in an ordinary unpickler."""
         if name in {"REDUCE", "NEWOBJ"}:
             maker, arguments = self._top(2)
-            if not isinstance(maker, _Global) or maker.call is None:
-                shown = maker.name if isinstance(maker, _Global) else type(maker).__name__
+            if not isinstance(maker, Global) or maker.call is None:
+                shown = maker.name if isinstance(maker, Global) else type(maker).__name__
                 raise RefusedError(f"calls {shown}")
             self.stack.append(maker.call(*_expect(arguments, tuple)))
         elif name == "BUILD":
@@ -251,7 +253,7 @@ def _parameter(tensor: object, requires_grad: object = True, hooks: object = Non
     return result
 
 
-def _tensor(
+def rebuild_tensor(
     storage: object,
     offset: object,
     size: object,
@@ -261,7 +263,7 @@ def _tensor(
     metadata: object = None,
 ) -> Tensor:
     """A view of a storage that stays inside it."""
-    elements: Tensor = _expect(storage, _Storage).elements
+    elements: Tensor = _expect(storage, Storage).elements
     numbers = [offset, *_expect(size, tuple), *_expect(stride, tuple)]
     if any(type(number) is not int or not 0 <= number < 2**40 for number in numbers):
         raise ValueError("a tensor with a size that is no number")
@@ -276,7 +278,7 @@ def _tensor(
     return elements.as_strided(sizes, strides, first)
 
 
-_STORAGES = {
+STORAGE_TYPES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
     "HalfStorage": torch.float16,
@@ -290,25 +292,25 @@ _STORAGES = {
 }
 
 
-def _storage(data: object) -> _Storage:
+def _storage(data: object) -> Storage:
     """A storage from what torch writes for one: five pickles, the length, the elements."""
     file = BytesIO(_expect(data, bytes))
-    parts = [_Machine(file, _find_storage, MAX_STORAGE_STEPS, True).run() for _ in range(5)]
+    parts = [Machine(file, _find_storage, MAX_STORAGE_STEPS, True).run() for _ in range(5)]
     if parts[0] != _MAGIC:
         raise ValueError("a storage that torch did not write")
     _, kind, _, _, numel, view = _expect(parts[3], Record).args
-    dtype = _STORAGES[_expect(kind, _Global).name.removeprefix("torch.")]
+    dtype = STORAGE_TYPES[_expect(kind, Global).name.removeprefix("torch.")]
     (length,) = struct.unpack("<q", file.read(8))
     raw = bytearray(file.read())
     if view is not None or length != numel or len(raw) != length * dtype.itemsize:
         raise ValueError("a storage of another length than it says")
-    return _Storage(torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype))
+    return Storage(torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype))
 
 
-def _find_storage(module: str, name: str) -> _Global:
-    if module != "torch" or name not in _STORAGES:
+def _find_storage(module: str, name: str) -> Global:
+    if module != "torch" or name not in STORAGE_TYPES:
         raise RefusedError(f"asks for {f'{module}.{name}'!r:.80}")
-    return _Global(f"torch.{name}")
+    return Global(f"torch.{name}")
 
 
 def _scalar(dtype: object, data: object) -> object:
@@ -324,7 +326,7 @@ _CALLS: Mapping[str, Callable[..., object]] = {
     "builtins.set": _set,
     "torch_utils.persistence._reconstruct_persistent_obj": _persistent_object,
     "torch._utils._rebuild_parameter": _parameter,
-    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v2": rebuild_tensor,
     "torch.storage._load_from_bytes": _storage,
     "torch.Size": lambda sizes=(): tuple(_expect(sizes, list | tuple)),  # type: ignore[arg-type]
     "numpy.core.multiarray.scalar": _scalar,
@@ -339,9 +341,9 @@ _INERT = re.compile(
 )
 
 
-def _find_allowed(module: str, name: str) -> _Global:
+def _find_allowed(module: str, name: str) -> Global:
     """What a name means here. Raises `RefusedError` for all that are not in the tables above."""
     full = f"{module}.{name}"
     if "." in name or not (full in _CALLS or _INERT.fullmatch(full)):
         raise RefusedError(f"asks for {full!r:.80}")
-    return _Global(full, _CALLS.get(full, lambda *args: Record(full, args)))
+    return Global(full, _CALLS.get(full, lambda *args: Record(full, args)))

@@ -67,6 +67,7 @@ class RunConfig(Config):
     tick: float = Field(4.0, gt=0)  # kimg between progress lines
     snap: int = Field(50, ge=1)  # ticks between snapshots
     metrics: tuple[str, ...] = ()
+    detector: str = "efficientnet-lite0"  # what turns images into features
     workers: int = Field(2, ge=0)
     keep: int | None = Field(None, ge=1)  # newest network snapshots that stay; None: all
     precision: Precision = "fp32"

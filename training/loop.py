@@ -104,7 +104,9 @@ class TrainingLoop:
                 stats = self.stats.collect()  # waits for the device, so that the time is true
                 seconds = time.monotonic() - tick_started
                 state.seconds += seconds
-                self._tick(stats, seconds / (state.nimg - tick_nimg) * 1000)
+                note = self._tick(stats, seconds / (state.nimg - tick_nimg) * 1000)
+                if bar is not None:
+                    bar.update(0, note)
                 if tick % run.snap == 0 or finished:
                     self._snapshot()
                     saved_at = state.nimg
@@ -119,9 +121,11 @@ class TrainingLoop:
             self.interrupted_by = signal.SIGTERM
         return stop
 
-    def _tick(self, stats: dict[str, tuple[float, float]], seconds_per_kimg: float) -> None:
+    def _tick(self, stats: dict[str, tuple[float, float]], seconds_per_kimg: float) -> str:
+        """Report what happened since the last tick, and make sure that it is finite."""
+        note = ""
         if self.files is not None:
-            self.files.reporter.report(self.state, stats, seconds_per_kimg)
+            note = self.files.reporter.report(self.state, stats, seconds_per_kimg)
         losses = [mean for name, (mean, _) in stats.items() if name.startswith("Loss/")]
         if not (all(map(math.isfinite, losses)) and all_finite(self.state.players)):
             raise RunError(
@@ -129,6 +133,7 @@ class TrainingLoop:
                 f"last good checkpoint is in {self.run_dir}: start again with a lower --lr or a "
                 "higher --gamma"
             )
+        return note
 
     def _snapshot(self) -> None:
         check_equal(self.state.players.state_dict(), self.world)

@@ -33,8 +33,8 @@ class Reporter:
         state: TrainingState,
         stats: dict[str, tuple[float, float]],
         seconds_per_kimg: float,
-    ) -> None:
-        """Write what happened since the last tick."""
+    ) -> str:
+        """Write what happened since the last tick; returns it in a few words."""
         values: Values = {name: mean for name, (mean, _) in stats.items()}
         values |= horizons(state.players)
         values["Timing/seconds"] = state.seconds
@@ -53,7 +53,8 @@ class Reporter:
         replaced = values.get("Gradients/replaced", 0)
         if replaced:
             logger.warning(f"non-finite gradients were replaced, {replaced:g} a phase on average")
-        logger.info(summary(state, values))
+        logger.info(f"kimg {state.nimg / 1000:<8.1f}  {summary(values)}")
+        return summary(values)
 
     def report_values(self, state: TrainingState, values: Values) -> None:
         """Add what a snapshot measured to the TensorBoard events."""
@@ -66,10 +67,9 @@ class Reporter:
         self._events.close()
 
 
-def summary(state: TrainingState, values: Values) -> str:
-    """One tick in one line."""
+def summary(values: Values) -> str:
+    """One tick in a few words."""
     parts = [
-        f"kimg {state.nimg / 1000:<8.1f}",
         f"{values['Timing/sec_per_kimg']:.2f} s/kimg",
         f"G {values['Loss/G/adversarial']:.3f}",
         f"D {values['Loss/D/adversarial']:.3f}",

