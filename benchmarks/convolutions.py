@@ -25,7 +25,9 @@ class _Shape:
     def make(self) -> Tensor:
         """A random tensor of this shape, layout and type."""
         shape, stride, dtype, device = self.key
-        return torch.empty_strided(shape, stride, dtype=dtype, device=device).normal_()
+        last = sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+        # Strides may be 0: a filter that all channels share.
+        return torch.randn(last + 1, dtype=dtype, device=device).as_strided(shape, stride)
 
 
 class ConvolutionRecord(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from torch_utils.ops import bias_act_ops
@@ -110,13 +111,18 @@ def _apply(x: Tensor, terms: Terms, spec: Spec, impl: Implementation) -> Tensor:
         y: Tensor = bias_act_ops.bias_act(x, b, scale, noise, *spec)
         return y
 
+    activation, gain = ACTIVATIONS[spec.act], spec.gain
+    if scale is not None and activation.homogeneous and gain > 0:  # the small tensors take it
+        b, scale, noise = (None if t is None else t * gain for t in (b, scale, noise))
+        gain = 1.0
     if scale is not None:
-        x = x * scale[:, :, None, None]
-    if noise is not None:
+        factors = scale[:, :, None, None]
+        x = x * factors if noise is None else torch.addcmul(noise, x, factors)
+    elif noise is not None:
         x = x + noise
     if b is not None:
         x = x + b.reshape([-1 if i == spec.dim else 1 for i in range(x.ndim)])
-    x = ACTIVATIONS[spec.act].function(x, spec.alpha)
-    if spec.gain != 1:
-        x = x * spec.gain
+    x = activation.function(x, spec.alpha)
+    if gain != 1:
+        x = x * gain
     return x if spec.clamp is None else x.clamp(-spec.clamp, spec.clamp)

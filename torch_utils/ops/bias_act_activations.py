@@ -42,6 +42,11 @@ class Activation:
     alpha: float = 0.0
     gain: float = 1.0
 
+    @property
+    def homogeneous(self) -> bool:
+        """Whether `a(g z) = g a(z)` for g > 0, so that a gain may as well come before."""
+        return self.curve is None
+
 
 def _swish_slope(z: Tensor, _: float) -> Tensor:
     s = torch.sigmoid(z)

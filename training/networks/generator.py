@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dnnlib import Config
-from torch_utils.ops.bias_act import bias_act
-from torch_utils.ops.modulated_conv2d import modulated_conv2d
+from torch_utils.ops.modulated_conv2d import modulated_conv2d_bias_act
 from torch_utils.ops.upfirdn2d import setup_filter, upsample2d
 from training.networks.grid import channels_at, resolution_grid
 from training.networks.layers import RESAMPLE_TAPS, Conv2dLayer, FullyConnectedLayer
@@ -64,20 +63,20 @@ class SynthesisLayer(nn.Module):
             noise = torch.randn(len(x), 1, *self.size, device=x.device) * self.noise_strength
         elif noise_mode == "const":
             noise = self.noise_const * self.noise_strength
-        x = modulated_conv2d(
+        return modulated_conv2d_bias_act(
             x,
             self.weight,
             self.affine(w),
+            self.bias,
             noise,
             up=self.up,
             padding=1,
             resample_filter=self.resample_filter,
             flip_weight=self.up == 1,
             fused_modconv=False,
-        )
-        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        return bias_act(
-            x, self.bias.to(x.dtype), act="lrelu", gain=math.sqrt(2) * gain, clamp=clamp
+            act="lrelu",
+            gain=math.sqrt(2) * gain,
+            clamp=None if self.conv_clamp is None else self.conv_clamp * gain,
         )
 
 
@@ -97,8 +96,15 @@ class ToRGBLayer(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """`[N, in_channels, h, w]`, `[N, w_dim]` → `[N, out_channels, h, w]`."""
         styles = self.affine(w) * self.weight_gain
-        x = modulated_conv2d(x, self.weight, styles, demodulate=False, fused_modconv=False)
-        return bias_act(x, self.bias.to(x.dtype), clamp=self.conv_clamp)
+        return modulated_conv2d_bias_act(
+            x,
+            self.weight,
+            styles,
+            self.bias,
+            demodulate=False,
+            fused_modconv=False,
+            clamp=self.conv_clamp,
+        )
 
 
 class SynthesisBlock(nn.Module):

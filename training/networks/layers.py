@@ -20,6 +20,14 @@ def normalize_2nd_moment(x: Tensor) -> Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
+def split_gain(activation: ActivationName, gain: float) -> tuple[float, float]:
+    """Factors before and after an activation that do what `gain` > 0 does after it.
+
+    Weights take it over where that changes nothing: they are smaller than features.
+    """
+    return (gain, 1.0) if ACTIVATIONS[activation].homogeneous else (1.0, gain)
+
+
 class FullyConnectedLayer(nn.Module):
     """`[N, in_features]` → `[N, out_features]`; weight and bias learn `lr_multiplier` as fast."""
 
@@ -35,16 +43,15 @@ class FullyConnectedLayer(nn.Module):
         self.activation: ActivationName = activation
         self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
         self.bias = nn.Parameter(torch.full([out_features], float(bias_init)))
-        self.weight_gain = lr_multiplier / math.sqrt(in_features)
-        self.bias_gain = lr_multiplier
+        before, self.act_gain = split_gain(activation, ACTIVATIONS[activation].gain)
+        self.weight_gain = lr_multiplier / math.sqrt(in_features) * before
+        self.bias_gain = lr_multiplier * before
 
     def forward(self, x: Tensor) -> Tensor:
         w = self.weight.to(x.dtype) * self.weight_gain
         b = self.bias.to(x.dtype)
         b = b if self.bias_gain == 1 else b * self.bias_gain
-        if self.activation == "linear":
-            return torch.addmm(b, x, w.T)
-        return bias_act(x @ w.T, b, act=self.activation)
+        return bias_act(torch.addmm(b, x, w.T), act=self.activation, gain=self.act_gain)
 
 
 class Conv2dLayer(nn.Module):
@@ -76,7 +83,9 @@ class Conv2dLayer(nn.Module):
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
         """`[N, in_channels, H, W]` → `[N, out_channels, H * up / down, W * up / down]`."""
-        w = self.weight.to(x.dtype) * self.weight_gain
+        before, after = split_gain(self.activation, self.act_gain * gain)
+        w = self.weight.to(x.dtype) * (self.weight_gain * before)
+        b = None if self.bias is None else self.bias.to(x.dtype)
         # Transposed convolution wants the flipped kernel, see conv2d_resample.
         x = conv2d_resample(
             x,
@@ -89,9 +98,9 @@ class Conv2dLayer(nn.Module):
         )
         return bias_act(
             x,
-            None if self.bias is None else self.bias.to(x.dtype),
+            b if b is None or before == 1 else b * before,
             act=self.activation,
-            gain=self.act_gain * gain,
+            gain=after,
             clamp=None if self.conv_clamp is None else self.conv_clamp * gain,
         )
 

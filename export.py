@@ -1,0 +1,84 @@
+"""Write a trained network's generator as ONNX or as a program of torch.export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from dnnlib.cli import CONTEXT, run
+from training.export import ExportConfig, ExportKind, PixelType, export_network
+from training.networks.generator import NoiseMode
+from training.script_options import style_options
+from training.synthesis import StyleConfig
+
+
+class BatchSize(click.ParamType[int | None]):
+    """A whole number, or 'dynamic' (None)."""
+
+    name = "dynamic|N"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        text = str(value)
+        if text != "dynamic" and not (text.isdecimal() and int(text) > 0):
+            self.fail(f"takes 'dynamic' or a number from 1, found {value!r}", param, ctx)
+        return None if text == "dynamic" else int(text)
+
+
+@click.command(context_settings=CONTEXT)
+@click.option("--network", required=True, help="A network: file, URL, or run folder.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The file: .onnx, or .pt2 for torch.export.",
+)
+@click.option("--onnx", "kind", flag_value="onnx", help="ONNX, whatever the file's suffix.")
+@click.option("--torch-export", "kind", flag_value="torch-export", help="torch.export, likewise.")
+@click.option(
+    "--batch",
+    type=BatchSize(),
+    default="dynamic",
+    show_default=True,
+    help="Images at a time; dynamic takes any number.",
+)
+@click.option(
+    "--pixels",
+    type=click.Choice(["float32", "uint8"]),
+    default="float32",
+    show_default=True,
+    help="Images as float32 about -1..1, or as uint8 in 0..255.",
+)
+@style_options
+def main(
+    network: str,
+    out: Path,
+    kind: ExportKind | None,
+    batch: int | None,
+    pixels: PixelType,
+    trunc: float,
+    trunc_center: Literal["global", "class"],
+    noise_mode: NoiseMode,
+) -> None:
+    """Write a network's generator as a file that runs without this project.
+
+    Its inputs are z [N, z_dim], N(0, 1), and with classes c [N, classes], one-hot or mixed; its
+    output is images [N, channels, height, width].
+    """
+    export_network(
+        ExportConfig(
+            network=network,
+            out=out,
+            kind=kind,
+            batch=batch,
+            pixels=pixels,
+            style=StyleConfig(trunc=trunc, trunc_center=trunc_center, noise_mode=noise_mode),
+        )
+    )
+
+
+if __name__ == "__main__":
+    run(main)
