@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import click
 import torch
+from click.core import ParameterSource
 from pydantic import Field
 
 from dnnlib import Config, UserError
@@ -195,6 +196,22 @@ def report(records: Sequence[MetricRecord], outdir: Path | None) -> None:
     logger.info(f"Added to {', '.join(files)} in {outdir}")
 
 
+def refuse_generation(context: click.Context, fakes: str | None) -> None:
+    """Raise `click.UsageError` for options about a generator where there are --fakes instead."""
+    for name in (
+        "trunc",
+        "trunc_center",
+        "noise_mode",
+        "labels",
+        "seed",
+        *ComputeConfig.model_fields,
+    ):
+        typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if fakes is not None and typed:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--{option}: is about a --network; leave it out with --fakes")
+
+
 @click.command(context_settings=CONTEXT)
 @click.option(
     "--metrics",
@@ -266,7 +283,9 @@ def report(records: Sequence[MetricRecord], outdir: Path | None) -> None:
     show_default=True,
     help="Images at a time; changes speed and memory, not the scores.",
 )
+@click.pass_context
 def main(
+    context: click.Context,
     metrics: list[str],
     network: str | None,
     fakes: str | None,
@@ -294,6 +313,7 @@ def main(
     """
     if (network is None) == (fakes is None):
         raise click.UsageError("give --network or --fakes, one of them")
+    refuse_generation(context, fakes)
     config = MeasureConfig(
         metrics=tuple(metrics),
         network=network,

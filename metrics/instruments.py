@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
@@ -16,26 +15,6 @@ from metrics.detectors import (
 )
 from metrics.families import Role
 from metrics.names import Metric
-
-
-class Instrument(Protocol):
-    """The part of detectors and distances that tells which scores compare."""
-
-    @property
-    def name(self) -> str:
-        """What users call it."""
-
-    @property
-    def digest(self) -> str:
-        """Hexadecimal SHA-256 of the weights."""
-
-    @property
-    def resize(self) -> str:
-        """How images reach the size that it takes."""
-
-    @property
-    def precision(self) -> str:
-        """Arithmetic that it is computed in: 'fp32', 'fp16'."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +35,7 @@ class Instruments:
         assert found is not None, f"nothing for {role}"
         return found
 
-    def of(self, role: Role) -> Instrument:
+    def of(self, role: Role) -> Detector | PerceptualDistance:
         """What metrics of this role ask."""
         if role != "paths":
             return self.detector(role)

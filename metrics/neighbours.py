@@ -108,13 +108,14 @@ def inside_any(
         still_open = []
         for rows in torch.split(open_rows, _BLOCK):
             left, bound = queries.left(rows), queries.error_bound(balls, rows)
-            margins = _margins(left, factors, bound)
-            inside[rows] = margins >= -bound
-            doubtful = margins.abs() <= bound
+            maxima = _maxima(left, factors, bound)
+            best = maxima.amax(dim=1)
+            inside[rows] = best >= -bound
+            doubtful = best.abs() <= bound
             some = rows[doubtful]
             if dtype is precisions[-1] or len(some) == 0:
                 continue
-            found = _candidates(left[doubtful], factors, bound[doubtful])
+            found = _candidates(left[doubtful], factors, maxima[doubtful], bound[doubtful])
             if found is None:
                 still_open.append(some)
                 continue
@@ -193,31 +194,32 @@ class _Side:
         return bound * (1 + 4 * _unit(self.dtype))
 
 
-def _margins(left: Tensor, factors: Sequence[Tensor], bound: Tensor) -> Tensor:
-    """The best score of each row of `left` with any row of the `factors`, float64 `[n]`.
+def _maxima(left: Tensor, factors: Sequence[Tensor], bound: Tensor) -> Tensor:
+    """The best score of each row of `left` with each block of `factors`, float64 `[n, blocks]`.
 
     Rows that are inside for sure, above their `bound`, are not followed any further.
     """
-    best = torch.full_like(bound, -torch.inf)
+    maxima = bound.new_full((len(left), len(factors)), -torch.inf)
     open_rows = torch.arange(len(left))
-    for right in factors:
+    for number, right in enumerate(factors):
         found = (left @ right.T).amax(dim=1).double()
-        best[open_rows] = torch.maximum(best[open_rows], found)
-        still_open = best[open_rows] <= bound[open_rows]
+        maxima[open_rows, number] = found
+        still_open = found <= bound[open_rows]
         if not bool(still_open.all()):
             open_rows, left = open_rows[still_open], left[still_open]
-    return best
+    return maxima
 
 
 def _candidates(
-    left: Tensor, factors: Sequence[Tensor], bound: Tensor
+    left: Tensor, factors: Sequence[Tensor], maxima: Tensor, bound: Tensor
 ) -> tuple[Tensor, Tensor] | None:
     """Rows of `left` and of `factors` whose score may be 0 or more; None where they are many."""
-    least = -bound.to(left.dtype)[:, None]
     found: list[tuple[Tensor, Tensor]] = []
     for number, right in enumerate(factors):
-        row, column = (left @ right.T >= least).nonzero(as_tuple=True)
-        found.append((row, column + number * _BLOCK))
+        rows = (maxima[:, number] >= -bound).nonzero()[:, 0]
+        least = -bound[rows].to(left.dtype)[:, None]
+        row, column = (left[rows] @ right.T >= least).nonzero(as_tuple=True)
+        found.append((rows[row], column + number * _BLOCK))
         if sum(len(some) for some, _ in found) > _MANY * len(left):
             return None
     return torch.cat([row for row, _ in found]), torch.cat([place for _, place in found])

@@ -51,6 +51,10 @@ class PathSource(Protocol):
     """A generator in its two steps, as `metrics.path_length` takes it."""
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What is other than in the description of the generated images: no truncation, ..."""
+
+    @property
     def z_dim(self) -> int:
         """Length of a latent z."""
 

@@ -87,6 +87,9 @@ def _score(
     else:
         results = metric.family.results(metric.name, metric.family.compute(real, fake))
     instrument = instruments.of(metric.family.role)
+    fakes = subject.fakes.description
+    if metric.path is not None and subject.paths is not None:
+        fakes = fakes | subject.paths.settings
     return MetricRecord(
         metric=metric.name,
         results=results,
@@ -100,7 +103,7 @@ def _score(
         precision=instrument.precision,
         dataset_digest=subject.reals.digest,
         mirror=subject.reals.mirror,
-        fakes=subject.fakes.description,
+        fakes=fakes,
         versions=package_versions(),
         seconds=time.monotonic() - started,
     )

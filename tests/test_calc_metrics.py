@@ -200,6 +200,8 @@ def test_what_cannot_be_had_of_images_is_told_in_a_line(
     assert "--network or --fakes, one of them" in said(*both, "--network", network)
     assert "--data: name the images" in said("--fakes", digits)
     assert "16x16 RGB, those of --data are 16x16 grey" in said("--fakes", rgb, "--data", digits)
+    assert "--trunc: is about a --network" in said(*both, "--trunc", 0.7)
+    assert "--noise-mode: is about a --network" in said(*both, "--noise_mode", "random")
     assert "ppl2_wend follows paths" in said(*both, metrics="ppl2_wend")
     assert "--judge: class accuracy takes a classifier" in said(*both, metrics="acc9")
     assert "tells cat, dog, wild apart" in said(*both, "--judge", network, metrics="acc9")
@@ -209,7 +211,7 @@ def test_what_cannot_be_had_of_images_is_told_in_a_line(
     assert "intra_fid9: the images of --fakes have no classes" in said(
         "--fakes", bare, "--data", digits, metrics="intra_fid9"
     )
-    assert "is20 is about" in said(*both, metrics="is20").replace("is50k", "is20")
+    assert "is20 is about classes, which efficientnet-lite0" in said(*both, metrics="is20")
 
 
 def test_a_network_without_classifier_has_no_class_accuracy(

@@ -115,6 +115,7 @@ def test_paths_are_those_of_the_generator(network: Path, dataset: ImageDataset) 
     synthesizer = Synthesizer(generator, StyleConfig(trunc=0.3, noise_mode="random"))
     paths: PathSource = NetworkPaths(synthesizer, dataset, seed=4, labels="even")
     assert (paths.z_dim, paths.seed) == (16, 4)
+    assert paths.settings.items() >= {"trunc": 1.0, "noise_mode": "random"}.items()
     z, labels = torch.randn(5, 16), paths.labels(range(5))
     assert labels.tolist() == [0, 1, 2, 0, 1]
     ws = paths.mapping(z, labels)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,6 +33,11 @@ class Linear:
     seed: int = 0
     noise: float = 0.0
     z_dim: int = Z_DIM
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Other than the images'."""
+        return {"trunc": 0.25}
 
     def labels(self, indices: Sequence[int]) -> Tensor:
         """Two classes in turn."""
@@ -174,9 +180,6 @@ def test_path_length_as_a_metric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         mean_without_outliers(ends[:200]), rel=1e-5
     )
     assert 0 < cropped.results["ppl_wfull_200"] < second.results["ppl2_wend_200"]
-    assert (first.detector, first.resize, first.num_real, first.num_fake) == (
-        "squared",
-        "average-256",
-        0,
-        300,
-    )
+    assert (first.detector, first.resize) == ("squared", "average-256")
+    assert (first.num_real, first.num_fake) == (0, 300)
+    assert first.fakes == {"network_digest": "ef" * 32, "trunc": 0.25}

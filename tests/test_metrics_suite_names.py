@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dnnlib.errors import UserError
+from metrics.families import COUNTED, PATH_LENGTH
 from metrics.names import parse_metric, parse_metrics
 from metrics.path_length import PathConfig
 
@@ -102,3 +106,14 @@ def test_the_last_digit_is_the_neighbourhood() -> None:
 def test_repeated_names_are_computed_once() -> None:
     names = [metric.name for metric in parse_metrics(["kid1k", "fid1k", "kid1k", "kid1000"])]
     assert names == ["kid1k", "fid1k", "kid1000"]
+
+
+def test_the_names_of_the_documentation_exist() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "metrics.md").read_text()
+    table = page.split("## Names")[1].split("The number is")[0]
+    names = re.findall(r"`([a-z0-9_]+)`", table)
+    assert set(names) >= set(PATHS)
+    assert {parse_metric(name).family.prefix for name in names} == {
+        *(family.prefix for family in COUNTED),
+        PATH_LENGTH.prefix,
+    }

@@ -11,7 +11,7 @@ from conftest import DATA, load_cases
 from torch import Tensor
 
 from dnnlib import UserError
-from training.networks.classifier import Classifier, ClassifierConfig
+from training.networks.classifier import ClassifierConfig, TrunkClassifier
 from training.networks.discriminator import Discriminator, DiscriminatorConfig
 from training.networks.generator import Generator, GeneratorConfig
 from training.networks.grid import resolution_grid
@@ -84,7 +84,7 @@ def test_wrong_label_or_wrong_timestep_changes_the_outputs(t_embed: str) -> None
     labels, t = torch.tensor([0, 1, 2, 0]), torch.tensor(timesteps)
     small = {"channel_base": 128, "channel_max": 16, "t_embed": t_embed}
     D = Discriminator(DiscriminatorConfig(**small), 3, 1000, 16, 16, 1)
-    C = Classifier(ClassifierConfig(embed_dim=32, **small), 3, 1000, 16, 16, 1)
+    C = TrunkClassifier(ClassifierConfig(embed_dim=32, **small), 3, 1000, 16, 16, 1)
     right = D(images, one_hot(labels, 3), t)
     assert (D(images, one_hot((labels + 1) % 3, 3), t) - right).abs().min() > 1e-5
     assert (D(images, one_hot(labels, 3), t + 50) - right).abs().min() > 1e-7
@@ -94,7 +94,7 @@ def test_wrong_label_or_wrong_timestep_changes_the_outputs(t_embed: str) -> None
 
 
 def test_classifier_sees_each_image_by_itself() -> None:
-    C = Classifier(ClassifierConfig(channel_base=64, embed_dim=8), 3, 100, 8, 8, 1)
+    C = TrunkClassifier(ClassifierConfig(channel_base=64, embed_dim=8), 3, 100, 8, 8, 1)
     images, t = torch.randn(4, 1, 8, 8), torch.tensor([1, 2, 3, 4])
     alone = torch.cat([C.classify(images[i : i + 1], t[i : i + 1]) for i in range(4)])
     torch.testing.assert_close(C.classify(images, t), alone, rtol=1e-4, atol=1e-5)

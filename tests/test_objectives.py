@@ -48,6 +48,19 @@ def test_adversarial_losses_have_the_right_sign_and_scale() -> None:
     assert discriminator_loss(-ten, ten) < discriminator_loss(ten, -ten)
 
 
+def test_hinge_losses_are_their_closed_form() -> None:
+    """Miyato 2018, 1802.05957, eq. 16 and 17: nothing is gained beyond the margins."""
+    fakes = torch.tensor([[-3.0], [-0.5], [2.0]], requires_grad=True)
+    reals = torch.tensor([[4.0], [0.25], [-1.0]], requires_grad=True)
+    loss = discriminator_loss(fakes, reals, "hinge")
+    assert loss.item() == pytest.approx((0 + 0.5 + 3) / 3 + (0 + 0.75 + 2) / 3)
+    loss.backward()
+    assert fakes.grad is not None and reals.grad is not None
+    torch.testing.assert_close(fakes.grad[:, 0], torch.tensor([0.0, 1.0, 1.0]) / 3)
+    torch.testing.assert_close(reals.grad[:, 0], torch.tensor([0.0, -1.0, -1.0]) / 3)
+    assert generator_loss(fakes, "hinge").item() == pytest.approx((3 + 0.5 - 2) / 3)
+
+
 def test_r1_of_a_linear_discriminator_is_its_squared_weight() -> None:
     weight = torch.randn(3, 4, 4, requires_grad=True)
     images = torch.randn(5, 3, 4, 4, requires_grad=True)

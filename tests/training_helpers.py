@@ -13,6 +13,7 @@ from training.config import DataFacts, TrainingConfig
 from training.data.dataset import DataConfig
 from training.data.loader import Batch
 from training.options import make_config, resolve_options
+from training.presets import PresetName
 from training.state import TrainingState
 from training.trainer import Trainer
 
@@ -28,7 +29,7 @@ SMALL = {
 }
 
 
-def small_config(num_classes: int = 3, **given: Any) -> TrainingConfig:
+def small_config(num_classes: int = 3, cfg: PresetName = "tiny", **given: Any) -> TrainingConfig:
     """A run of tiny networks on 8x8 grey images."""
     facts = DataFacts(
         width=8,
@@ -39,7 +40,7 @@ def small_config(num_classes: int = 3, **given: Any) -> TrainingConfig:
         num_images=16,
         digest="none",
     )
-    options = resolve_options("tiny", SMALL | given, 8, 8)
+    options = resolve_options(cfg, SMALL | given, 8, 8)
     return make_config(options, DataConfig(path="none"), facts)
 
 

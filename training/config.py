@@ -9,12 +9,15 @@ from pydantic import Field, model_validator
 from dnnlib import Config
 from training.augment.config import AugmentConfig
 from training.data.dataset import DataConfig
-from training.diffusion import DiffusionConfig
-from training.networks.classifier import ClassifierConfig
-from training.networks.discriminator import DiscriminatorConfig
-from training.networks.generator import GeneratorConfig
+from training.local_noise import NoiseConfigC, NoiseConfigD
+from training.networks.families import (
+    AnyClassifierConfig,
+    AnyDiscriminatorConfig,
+    AnyGeneratorConfig,
+)
 from training.networks.precision import Precision
-from training.schedules import AdaptiveConfig, RampConfig
+from training.networks.trunk import TrunkConfig
+from training.schedules import HorizonConfigC, HorizonConfigD
 
 
 class DataFacts(Config):
@@ -30,17 +33,23 @@ class DataFacts(Config):
 
 
 Contrast = Literal["class", "instance"]  # views of images of a class, or of the same image alone
+Adversarial = Literal["softplus", "hinge"]
+NoisePlace = Literal["images", "features"]
+LocalFrom = Literal["fakes", "both"]  # generated images alone, or real ones too
 
 
 class LossConfig(Config):
     """Weights of the objectives (DuDGAN section 3.3) and of their regularisers."""
 
+    adversarial: Adversarial = "softplus"
     lambda_g: float = Field(0.95, ge=0, le=1)  # adversarial share of G's loss, the rest contrastive
     lambda_c: float = Field(0.95, ge=0, le=1)  # contrastive share of C's loss, the rest labels
     label_g: float = Field(0.0, ge=0)  # weight of C's cross-entropy in G's loss
     contrast_g: Contrast = "class"  # what attracts in G's contrastive loss
     contrast_c: Contrast = "class"  # what attracts in C's
     temperature: float = Field(0.07, gt=0)
+    local_from: LocalFrom = "both"  # D's logits that σ_c follow
+    lambda_local: float = Field(0.01, ge=0)  # weight of mean(σ_c²), see training.local_noise
     r1_gamma: float = Field(1.0, ge=0)
     r1_interval: int = Field(16, ge=1)
     pl_weight: float = Field(2.0, ge=0)  # path length; 0 leaves it out
@@ -50,7 +59,7 @@ class LossConfig(Config):
 
 
 class OptimizerConfig(Config):
-    """Adam for G and D, AdamW for C."""
+    """Adam for G, D and the deviations of local noise, AdamW for C."""
 
     lr_g: float = Field(0.0025, gt=0)
     lr_d: float = Field(0.0025, gt=0)
@@ -58,6 +67,9 @@ class OptimizerConfig(Config):
     betas: tuple[float, float] = (0.0, 0.99)
     betas_c: tuple[float, float] = (0.9, 0.99)
     weight_decay_c: float = Field(0.01, ge=0)
+    lr_local: float = Field(0.0025, gt=0)
+    betas_local: tuple[float, float] = (0.9, 0.99)
+    joint_gc: bool = False  # G and C step together: the gradient of each is that before both
 
 
 class RunConfig(Config):
@@ -78,18 +90,23 @@ class RunConfig(Config):
 
 
 class TrainingConfig(Config):
-    """A whole training run."""
+    """A whole training run.
+
+    What D and C see is theirs alone: `diffusion_d` and `diffusion_c` say which noise (None: none),
+    `horizon_d` and `horizon_c` how T moves where it is a diffusion's.
+    """
 
     preset: str
     data: DataConfig
     facts: DataFacts
-    generator: GeneratorConfig
-    discriminator: DiscriminatorConfig
-    classifier: ClassifierConfig | None
-    diffusion_d: DiffusionConfig | None
-    diffusion_c: DiffusionConfig | None
-    horizon_d: AdaptiveConfig
-    horizon_c: RampConfig
+    generator: AnyGeneratorConfig
+    discriminator: AnyDiscriminatorConfig
+    classifier: AnyClassifierConfig | None
+    diffusion_d: NoiseConfigD | None
+    diffusion_c: NoiseConfigC | None
+    horizon_d: HorizonConfigD
+    horizon_c: HorizonConfigC
+    noise_at: NoisePlace = "images"  # or the features of the first layer of D and of C
     augment: AugmentConfig | None = None  # of what D sees, before its noise
     augment_c: bool = True  # and of what C sees
     losses: LossConfig
@@ -107,9 +124,25 @@ class TrainingConfig(Config):
     def _consistent(self) -> Self:
         if self.batch % self.batch_gpu:
             raise ValueError(f"batch must be a multiple of batch_gpu ({self.batch_gpu})")
-        group = self.discriminator.mbstd_group
-        if group > 0 and self.batch_gpu % min(group, self.batch_gpu):
-            raise ValueError(f"batch_gpu must be a multiple of the mbstd group ({group})")
+        if self.discriminator.kind == "stylegan2":
+            group = self.discriminator.mbstd_group
+            if group > 0 and self.batch_gpu % min(group, self.batch_gpu):
+                raise ValueError(f"batch_gpu must be a multiple of the mbstd group ({group})")
         if self.classifier is not None and self.facts.num_classes == 0:
             raise ValueError("a classifier needs a data set with classes")
+        return self
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        """What some networks cannot do."""
+        if self.generator.kind == "sngan" and self.losses.pl_weight > 0:
+            raise ValueError("pl_weight must be 0 with SNGAN: its styles are not learnt")
+        if self.generator.kind == "sngan" and self.losses.style_mixing > 0:
+            raise ValueError("style_mixing must be 0 with SNGAN: it has one style")
+        trunks = [c for c in (self.discriminator, self.classifier) if isinstance(c, TrunkConfig)]
+        skips = any(trunk.architecture == "skip" for trunk in trunks)
+        if self.noise_at == "features" and skips:
+            raise ValueError(
+                "noise_at must be images with architecture skip, which leads images around features"
+            )
         return self

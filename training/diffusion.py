@@ -21,8 +21,13 @@ TimestepDistribution = Literal["priority", "uniform"]
 
 
 class DiffusionConfig(Config):
-    """One network's noise: its strength, its horizon and how timesteps are drawn."""
+    """One network's noise: its strength, its horizon and how timesteps are drawn.
 
+    D and C have one each (`training.config.TrainingConfig.diffusion_d`, `.diffusion_c`); how their
+    horizons move is `horizon_d` and `horizon_c`, see `training.schedules`.
+    """
+
+    kind: Literal["diffusion"] = "diffusion"
     noise_sd: float = Field(0.05, ge=0)  # σ, in units of images in ±1
     t_min: int = Field(10, ge=1)  # first horizon
     t_max: int = Field(1000, ge=1, le=5000)  # last horizon

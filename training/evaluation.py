@@ -18,7 +18,7 @@ from training.networks.classifier import Classifier
 from training.networks.layers import one_hot
 from training.pixel_noise import seeded_noise, synthesise_with
 from training.snapshots import NetworkFile
-from training.synthesis import Synthesizer, drawn_labels
+from training.synthesis import StyleConfig, Synthesizer, drawn_labels
 
 LabelPlan = Literal["data", "even"]
 _READERS = 2  # threads that read images
@@ -169,6 +169,11 @@ class NetworkPaths:
         self._device = self._generator.mapping.w_avg.device
         self._drawn = _Drawn(dataset, seed, labels)
         self.z_dim, self.seed = self._generator.z_dim, seed
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How latents become images, whatever is asked for elsewhere."""
+        return StyleConfig(noise_mode="random").model_dump()
 
     def labels(self, indices: Sequence[int]) -> Tensor:
         """Class of each of these paths, int64 `[N]`."""

@@ -8,14 +8,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.config import Adversarial
 
-def generator_loss(fake_logits: Tensor) -> Tensor:
-    """Non-saturating loss softplus(-D(x̃)) of logits `[N, 1]`, averaged (Goodfellow 2014)."""
+
+def generator_loss(fake_logits: Tensor, adversarial: Adversarial = "softplus") -> Tensor:
+    """Of logits `[N, 1]`, averaged: softplus(-D(x̃)), non-saturating (Goodfellow 2014).
+
+    `hinge`: -D(x̃) (Miyato 2018, 1802.05957, eq. 17).
+    """
+    if adversarial == "hinge":
+        return -fake_logits.mean()
     return F.softplus(-fake_logits).mean()
 
 
-def discriminator_loss(fake_logits: Tensor, real_logits: Tensor) -> Tensor:
-    """softplus(D(x̃)) + softplus(-D(x)) of logits `[N, 1]`, averaged (Goodfellow 2014)."""
+def discriminator_loss(
+    fake_logits: Tensor, real_logits: Tensor, adversarial: Adversarial = "softplus"
+) -> Tensor:
+    """Of logits `[N, 1]`, averaged: softplus(D(x̃)) + softplus(-D(x)) (Goodfellow 2014).
+
+    `hinge`: max(0, 1 + D(x̃)) + max(0, 1 - D(x)) (Miyato 2018, 1802.05957, eq. 16).
+    """
+    if adversarial == "hinge":
+        return F.relu(1 + fake_logits).mean() + F.relu(1 - real_logits).mean()
     return F.softplus(fake_logits).mean() + F.softplus(-real_logits).mean()
 
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from dnnlib import UserError
-from dnnlib.config import first_problem
 from training.augment import PRESETS, AdaConfig, DiffAugmentConfig
 from training.augment import PresetName as AugmentPreset
 from training.config import (
+    Adversarial,
     Contrast,
     DataFacts,
     LossConfig,
@@ -20,20 +19,21 @@ from training.config import (
     TrainingConfig,
 )
 from training.data.dataset import DataConfig, ImageDataset
-from training.diffusion import BetaSchedule, DiffusionConfig, TimestepDistribution
 from training.networks.classifier import ClassifierConfig
 from training.networks.discriminator import DiscriminatorConfig
 from training.networks.generator import Architecture, GeneratorConfig
 from training.networks.grid import resolution_grid
-from training.networks.timesteps import TimestepEmbeddingKind
+from training.networks.resnet18 import ResNetConfig
+from training.networks.sngan_discriminator import SnganDiscriminatorConfig
+from training.networks.sngan_generator import SnganGeneratorConfig
+from training.noise_options import NoiseOptions, naming_options, noise_configs
 from training.presets import PresetName, preset
 from training.run_options import RunOptions, run_config
-from training.schedules import AdaptiveConfig, RampConfig
 
 CPU = torch.device("cpu")
 
 
-class TrainOptions(RunOptions):
+class TrainOptions(RunOptions, NoiseOptions):
     """The knobs of a run under the names of train.py's options; presets set most of them."""
 
     cfg: PresetName
@@ -46,46 +46,28 @@ class TrainOptions(RunOptions):
     )
     lr: float = Field(gt=0, description="Learning rate of G and D.")
     lr_c: float | None = Field(None, gt=0, description="Learning rate of C. [a tenth of --lr]")
+    betas: tuple[float, float] = (0.0, 0.99)  # of Adam, for G and D
+    betas_c: tuple[float, float] = (0.9, 0.99)
+    weight_decay_c: float = Field(0.01, ge=0)
+    joint_gc: bool = False  # G and C step together
     gamma: float = Field(ge=0, description="Weight of the gradient penalty R1; 0 leaves it out.")
     ema_kimg: float = Field(ge=0)
     ema_rampup: float | None
     pl_weight: float = Field(2.0, ge=0)
     style_mixing: float = Field(0.9, ge=0, le=1)
     # Networks.
+    family: Literal["stylegan2", "sngan"] = "stylegan2"
     channel_base: int = Field(ge=1)
     channel_max: int = Field(512, ge=1)
     channel_base_c: int | None = Field(None, ge=1)  # None: as D's
     latent_dim: int = Field(512, ge=1)  # of z and of w
-    map_layers: int = Field(ge=1)
+    map_layers: int = Field(2, ge=1)
     map_layers_d: int = Field(8, ge=0)
     map_lr: float = Field(0.01, gt=0)
-    mbstd: int = Field(ge=0)
+    mbstd: int = Field(4, ge=0)
     architecture_d: Architecture = "resnet"
     embed_dim: int = Field(512, ge=1)
     conv_clamp: float | None = 256.0
-    t_embed: TimestepEmbeddingKind = Field(
-        "fourier", description="How D and C are told the timestep. [fourier]"
-    )
-    # Dual diffusion.
-    noise_model: Literal["global", "none"] = Field(
-        "global", description="Noise that D and C see. [global]"
-    )
-    noise_sd: float = Field(0.05, ge=0, description="σ of D's noise, images being ±1. [0.05]")
-    noise_sd_c: float | None = Field(None, ge=0, description="σ of C's noise. [half of --noise-sd]")
-    beta_schedule: BetaSchedule = Field("linear", description="How β grows with t. [linear]")
-    beta_start: float = Field(1e-4, description="First β. [0.0001]")
-    beta_end: float = Field(2e-2, description="Last β. [0.02]")
-    t_min: int = Field(10, description="First horizon T of D and of C. [10]")
-    t_max: int = Field(1000, description="Last horizon T of D. [1000]")
-    t_max_c: int = Field(300, description="Last horizon T of C. [300]")
-    ts_dist: TimestepDistribution = Field(
-        "priority", description="Timesteps in proportion to t, or uniform. [priority]"
-    )
-    target: float = Field(
-        0.6, description="Mean sign of D(real) that D's T and ADA's p are steered to. [0.6]"
-    )
-    ada_kimg: float = Field(100.0, description="kimg in which D's T can cross its range. [100]")
-    ramp_c: float = Field(1.0, description="Share of C's range at the end of the run. [1]")
     # Augmentation.
     aug: Literal["no", "ada", "diff"] = Field(
         "no", description="Augmentation of what D and C see: adaptive, or DiffAugment. [no]"
@@ -99,6 +81,9 @@ class TrainOptions(RunOptions):
     )
     aug_c: bool = Field(True, description="Augment what C sees, too. [yes]")
     # Objectives.
+    adversarial: Adversarial = Field(
+        "softplus", description="Loss of G and D against each other. [softplus]"
+    )
     classifier: bool = Field(True, description="Train C and let it guide G. [yes, with classes]")
     lambda_g: float = Field(0.95, description="Adversarial share of G's loss. [0.95]")
     lambda_c: float = Field(0.95, description="Contrastive share of C's loss. [0.95]")
@@ -119,10 +104,8 @@ def resolve_options(
     Raises `UserError` naming the option that breaks a rule.
     """
     defaults = preset(cfg, width, height, given.get("batch"), processes)
-    try:
+    with naming_options():
         return TrainOptions(cfg=cfg, **(defaults | dict(given)))
-    except ValidationError as error:
-        raise UserError(f"--{first_problem(error)}") from None
 
 
 def data_facts(dataset: ImageDataset) -> DataFacts:
@@ -148,9 +131,8 @@ def make_config(
     resolution_grid(facts.width, facts.height)  # refuses sizes that no network can have
     batch_gpu = options.batch_gpu or max(options.batch // options.micro_batches, 1)
     has_classifier = options.classifier and facts.num_classes > 0
-    has_noise = options.noise_model != "none"
-    noise_sd_c = options.noise_sd / 2 if options.noise_sd_c is None else options.noise_sd_c
-    try:
+    noise = noise_configs(options)
+    with naming_options():
         return TrainingConfig(
             preset=options.cfg,
             data=data,
@@ -158,14 +140,11 @@ def make_config(
             generator=_generator(options),
             discriminator=_discriminator(options),
             classifier=_classifier(options) if has_classifier else None,
-            diffusion_d=_diffusion(options, options.noise_sd, options.t_max) if has_noise else None,
-            diffusion_c=(
-                _diffusion(options, noise_sd_c, options.t_max_c)
-                if has_noise and has_classifier
-                else None
-            ),
-            horizon_d=AdaptiveConfig(target=options.target, ada_kimg=options.ada_kimg),
-            horizon_c=RampConfig(end=options.ramp_c),
+            diffusion_d=noise.d,
+            diffusion_c=noise.c if has_classifier else None,
+            horizon_d=noise.horizon_d,
+            horizon_c=noise.horizon_c,
+            noise_at=options.noise_at,
             augment=_augment(options),
             augment_c=options.aug_c,
             losses=_losses(options),
@@ -176,13 +155,25 @@ def make_config(
             ema_kimg=options.ema_kimg,
             ema_rampup=options.ema_rampup,
             seed=options.seed,
-            run=run_config(options, device),
+            run=run_config(_with_precision(options), device),
         )
-    except ValidationError as error:
-        raise UserError(f"--{first_problem(error)}") from None
 
 
-def _generator(options: TrainOptions) -> GeneratorConfig:
+def _with_precision(options: TrainOptions) -> TrainOptions:
+    """16 bits are for SNGAN only where they are asked for: its features are not clamped."""
+    asked = options.precision is not None or options.fp32 or options.allow_tf32
+    if asked or options.family != "sngan":
+        return options
+    return options.model_copy(update={"precision": "fp32"})
+
+
+def _generator(options: TrainOptions) -> GeneratorConfig | SnganGeneratorConfig:
+    if options.family == "sngan":
+        return SnganGeneratorConfig(
+            z_dim=options.latent_dim,
+            channel_base=options.channel_base,
+            channel_max=options.channel_max,
+        )
     return GeneratorConfig(
         z_dim=options.latent_dim,
         w_dim=options.latent_dim,
@@ -194,7 +185,13 @@ def _generator(options: TrainOptions) -> GeneratorConfig:
     )
 
 
-def _discriminator(options: TrainOptions) -> DiscriminatorConfig:
+def _discriminator(options: TrainOptions) -> DiscriminatorConfig | SnganDiscriminatorConfig:
+    if options.family == "sngan":
+        return SnganDiscriminatorConfig(
+            channel_base=max(options.channel_base // 2, 1),
+            channel_max=max(options.channel_max // 2, 1),
+            t_embed=options.t_embed,
+        )
     return DiscriminatorConfig(
         channel_base=options.channel_base,
         channel_max=options.channel_max,
@@ -207,26 +204,17 @@ def _discriminator(options: TrainOptions) -> DiscriminatorConfig:
     )
 
 
-def _classifier(options: TrainOptions) -> ClassifierConfig:
+def _classifier(options: TrainOptions) -> ClassifierConfig | ResNetConfig:
+    t_embed = options.t_embed_c or options.t_embed
+    if options.family == "sngan":
+        return ResNetConfig(embed_dim=options.embed_dim, t_embed=t_embed)
     return ClassifierConfig(
         channel_base=options.channel_base_c or options.channel_base,
         channel_max=options.channel_max,
         architecture=options.architecture_d,
         conv_clamp=options.conv_clamp,
         embed_dim=options.embed_dim,
-        t_embed=options.t_embed,
-    )
-
-
-def _diffusion(options: TrainOptions, noise_sd: float, t_max: int) -> DiffusionConfig:
-    return DiffusionConfig(
-        noise_sd=noise_sd,
-        t_min=options.t_min,
-        t_max=t_max,
-        beta_schedule=options.beta_schedule,
-        beta_start=options.beta_start,
-        beta_end=options.beta_end,
-        ts_dist=options.ts_dist,
+        t_embed=t_embed,
     )
 
 
@@ -243,12 +231,15 @@ def _augment(options: TrainOptions) -> AdaConfig | DiffAugmentConfig | None:
 
 def _losses(options: TrainOptions) -> LossConfig:
     return LossConfig(
+        adversarial=options.adversarial,
         lambda_g=options.lambda_g,
         lambda_c=options.lambda_c,
         label_g=options.label_g,
         contrast_g=options.contrast_g,
         contrast_c=options.contrast_c,
         temperature=options.temperature,
+        lambda_local=options.lambda_local,
+        local_from=options.local_from,
         r1_gamma=options.gamma,
         pl_weight=options.pl_weight,
         style_mixing=options.style_mixing,
@@ -257,4 +248,13 @@ def _losses(options: TrainOptions) -> LossConfig:
 
 def _optimizer(options: TrainOptions) -> OptimizerConfig:
     lr_c = options.lr / 10 if options.lr_c is None else options.lr_c
-    return OptimizerConfig(lr_g=options.lr, lr_d=options.lr, lr_c=lr_c)
+    return OptimizerConfig(
+        lr_g=options.lr,
+        lr_d=options.lr,
+        lr_c=lr_c,
+        betas=options.betas,
+        betas_c=options.betas_c,
+        weight_decay_c=options.weight_decay_c,
+        lr_local=options.lr_local,
+        joint_gc=options.joint_gc,
+    )

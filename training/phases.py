@@ -2,16 +2,17 @@
 
 The order is the paper's: C, G, G's path lengths, D, D's gradient penalty. A regulariser with
 interval k runs every k-th step with k times its weight (lazy regularisation, StyleGAN2 section
-3.1).
+3.1). Phases of one turn all take their gradients before any of their players moves.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from torch_utils.stats import Stats
@@ -51,13 +52,21 @@ class Draw:
 
 
 class Phase(ABC):
-    """A player's turn: `interval` in steps, the parameters it moves, the loss it minimises."""
+    """Some learners' move: `interval` in steps, who they are, the loss they minimise.
+
+    `learners` are names of `Players.learners()`.
+    """
 
     def __init__(
-        self, name: str, player: nn.Module, players: Players, config: LossConfig, interval: int = 1
+        self,
+        name: str,
+        learners: Sequence[str],
+        players: Players,
+        config: LossConfig,
+        interval: int = 1,
     ) -> None:
-        self.name, self.interval = name, interval
-        self.trained = players.trained_parameters(player)
+        self.name, self.learners, self.interval = name, tuple(learners), interval
+        self.trained = [p for learner in learners for p in players.trained_parameters(learner)]
         self.players, self.config = players, config
 
     def wake(self) -> None:
@@ -76,45 +85,73 @@ class Phase(ABC):
 
 
 class ClassifierPhase(Phase):
-    """λ_C · SupCon of two noisy views + (1 - λ_C) · cross-entropy, on real images alone."""
+    """λ_C · SupCon of two noisy views + (1 - λ_C) · cross-entropy, on real images alone.
+
+    Where λ_C is 0 one view is enough.
+    """
 
     def loss(self, draw: Draw, stats: Stats) -> Tensor:
-        C = self.players.C
-        assert C is not None
-        h = self.players.encode_two_views(draw.images)
-        logits, labels = C.head(h), draw.labels.repeat(2)
-        contrastive = contrastive_loss(
-            h, draw.labels, self.config.contrast_c, self.config.temperature
-        )
+        players, config = self.players, self.config
+        assert players.C is not None
+        contrasts = config.lambda_c > 0
+        h = players.encode_two_views(draw.images) if contrasts else players.encode(draw.images)
+        logits = players.C.head(h)
+        labels = draw.labels.repeat(2) if contrasts else draw.labels
         classification = label_loss(logits, labels)
-        stats.report("Loss/C/contrastive", contrastive)
         stats.report("Loss/C/label", classification)
         stats.report("Accuracy/C/real", (logits.argmax(dim=1) == labels).float())
-        return self.config.lambda_c * contrastive + (1 - self.config.lambda_c) * classification
+        if not contrasts:
+            return classification
+        contrastive = contrastive_loss(h, draw.labels, config.contrast_c, config.temperature)
+        stats.report("Loss/C/contrastive", contrastive)
+        return config.lambda_c * contrastive + (1 - config.lambda_c) * classification
 
 
 class GeneratorPhase(Phase):
-    """λ_G · softplus(-D(x̃)) + (1 - λ_G) · SupCon of two noisy views of x̃."""
+    """λ_G · softplus(-D(x̃)) + (1 - λ_G) · SupCon of two noisy views of x̃.
+
+    With local noise its deviations σ_c move with G: for them alone there are softplus(D(x)) on real
+    images, of the weight of the first term, and λ_local · mean(σ_c²).
+    """
 
     def loss(self, draw: Draw, stats: Stats) -> Tensor:
         players, config = self.players, self.config
         ws = players.styles(draw.z, draw.fake_labels, config.style_mixing)
         images = players.G.synthesis(ws)
         logits = players.criticise(images, draw.fake_labels)
-        adversarial = generator_loss(logits)
-        stats.report("Loss/G/adversarial", adversarial)
+        loss = generator_loss(logits, config.adversarial)
+        stats.report("Loss/G/adversarial", loss)
         stats.report("Signs/fake", logits.sign())
-        if players.C is None or (config.lambda_g == 1 and config.label_g == 0):
-            return adversarial
-        h = players.encode_two_views(images)
-        contrastive = contrastive_loss(h, draw.fake_labels, config.contrast_g, config.temperature)
-        stats.report("Loss/G/contrastive", contrastive)
-        loss = config.lambda_g * adversarial + (1 - config.lambda_g) * contrastive
-        if config.label_g == 0:
-            return loss
-        classification = label_loss(players.C.head(h), draw.fake_labels.repeat(2))
-        stats.report("Loss/G/label", classification)
-        return loss + config.label_g * classification
+        noise = players.learned_noise
+        if noise is not None and config.local_from == "both":
+            real_logits = players.criticise(draw.images, draw.labels)
+            loss = loss + generator_loss(-real_logits, config.adversarial)
+        if players.C is not None:
+            loss = config.lambda_g * loss + self._class_losses(images, draw.fake_labels, stats)
+        if noise is not None:
+            penalty = noise.penalty()
+            stats.report("Loss/G/local", penalty)
+            loss = loss + config.lambda_local * penalty
+        return loss
+
+    def _class_losses(self, images: Tensor, labels: Tensor, stats: Stats) -> Tensor | float:
+        """What C thinks of generated images; two views only where they are contrasted."""
+        players, config = self.players, self.config
+        assert players.C is not None
+        contrasts = config.lambda_g < 1
+        if not contrasts and config.label_g == 0:
+            return 0.0
+        h = players.encode_two_views(images) if contrasts else players.encode(images)
+        loss: Tensor | float = 0.0
+        if contrasts:
+            contrastive = contrastive_loss(h, labels, config.contrast_g, config.temperature)
+            stats.report("Loss/G/contrastive", contrastive)
+            loss = (1 - config.lambda_g) * contrastive
+        if config.label_g > 0:
+            classification = label_loss(players.C.head(h), labels.repeat(2 if contrasts else 1))
+            stats.report("Loss/G/label", classification)
+            loss = loss + config.label_g * classification
+        return loss
 
 
 class PathLengthPhase(Phase):
@@ -143,7 +180,7 @@ class DiscriminatorPhase(Phase):
         fake_logits = players.criticise(fakes, draw.fake_labels)
         real_logits = players.criticise(draw.images, draw.labels)
         players.observe(real_logits)
-        loss = discriminator_loss(fake_logits, real_logits)
+        loss = discriminator_loss(fake_logits, real_logits, self.config.adversarial)
         stats.report("Loss/D/adversarial", loss)
         stats.report("Signs/real", real_logits.sign())
         return loss
@@ -175,11 +212,19 @@ def make_phases(players: Players, config: LossConfig) -> list[Phase]:
     """The phases that `players` and the weights call for, in the paper's order."""
     phases: list[Phase] = []
     if players.C is not None:
-        phases.append(ClassifierPhase("C", players.C, players, config))
-    phases.append(GeneratorPhase("G", players.G, players, config))
+        phases.append(ClassifierPhase("C", ["C"], players, config))
+    local = [] if players.learned_noise is None else ["local"]
+    phases.append(GeneratorPhase("G", ["G", *local], players, config))
     if config.pl_weight > 0:
-        phases.append(PathLengthPhase("G_reg", players.G, players, config, config.pl_interval))
-    phases.append(DiscriminatorPhase("D", players.D, players, config))
+        phases.append(PathLengthPhase("G_reg", ["G"], players, config, config.pl_interval))
+    phases.append(DiscriminatorPhase("D", ["D"], players, config))
     if config.r1_gamma > 0:
-        phases.append(GradientPenaltyPhase("D_reg", players.D, players, config, config.r1_interval))
+        phases.append(GradientPenaltyPhase("D_reg", ["D"], players, config, config.r1_interval))
     return phases
+
+
+def in_turns(phases: Sequence[Phase], joint_gc: bool) -> list[tuple[Phase, ...]]:
+    """Each phase by itself, but with `joint_gc` C and G in one turn."""
+    if joint_gc and len(phases) > 1 and (phases[0].name, phases[1].name) == ("C", "G"):
+        return [tuple(phases[:2]), *((phase,) for phase in phases[2:])]
+    return [(phase,) for phase in phases]

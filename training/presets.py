@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any, Literal, cast, get_args
 
 PresetName = Literal[
-    "auto", "cifar", "stl10", "paper256", "paper512", "paper1024", "stylegan2", "tiny"
+    "auto",
+    "cifar",
+    "stl10",
+    "paper256",
+    "paper512",
+    "paper1024",
+    "stylegan2",
+    "sngan32",
+    "tiny",
 ]
 PRESET_NAMES: tuple[PresetName, ...] = get_args(PresetName)
 
@@ -55,6 +63,33 @@ _TINY: dict[str, Any] = {
     "snap": 5,
 }
 
+# The small setting of the seed paper: SNGAN (Miyato 2018), a ResNet-18, local noise. The networks
+# are those for 32x32 pixels; larger images get more blocks, with fewer channels.
+_SNGAN32: dict[str, Any] = {
+    "family": "sngan",
+    "kimg": 6400,  # 100,000 steps, as SNGAN's generator took
+    "batch": 64,
+    "channel_base": 8192,
+    "channel_max": 256,
+    "latent_dim": 128,
+    "lr": 0.0002,
+    "lr_c": 0.0002,
+    "betas": (0.5, 0.999),
+    "betas_c": (0.5, 0.999),
+    "weight_decay_c": 0.0,
+    "joint_gc": True,
+    "adversarial": "hinge",
+    "gamma": 0.0,
+    "pl_weight": 0.0,
+    "style_mixing": 0.0,
+    "ema_kimg": 500,
+    "ema_rampup": 0.05,
+    "noise_model": "local",
+    "lambda_g": 1.0,
+    "lambda_c": 0.0,
+    "label_g": 0.1,
+}
+
 
 def preset(
     name: PresetName, width: int, height: int, batch: int | None, processes: int = 1
@@ -68,6 +103,8 @@ def preset(
         return _auto(max(width, height), batch, processes)
     if name == "tiny":
         return _TINY
+    if name == "sngan32":
+        return _SNGAN32
     row = dict(zip(_COLUMNS, _PUBLISHED[name], strict=True))
     return cast(dict[str, Any], row | (_CIFAR if name == "cifar" else {}))
 

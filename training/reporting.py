@@ -77,17 +77,18 @@ def summary(values: Values) -> str:
     if "Loss/C/label" in values:
         parts.append(f"C {values['Loss/C/label']:.3f}")
     parts += [f"{name} {int(values[name])}" for name in ("T_D", "T_C") if name in values]
+    if "local_sd_mean_D" in values:
+        parts.append(f"σ {values['local_sd_min_D']:.3f} to {values['local_sd_max_D']:.3f}")
     parts.append(f"{values['Resources/peak_memory_gib']:.1f} GiB")
     return "  ".join(parts)
 
 
 def horizons(players: Players) -> Values:
-    """T and p of D and C where they see noise, and ADA's p."""
+    """How strong the noise of D and C is, such as T and p, and ADA's p."""
     values: Values = {}
     for name, view in (("D", players.view_d), ("C", players.view_c)):
-        if view is not None:
-            values[f"T_{name}"] = float(view.diffusion.horizon)
-            values[f"p_{name}"] = float(view.schedule.p)
+        readings = {} if view is None else view.readings()
+        values |= {f"{key}_{name}": float(value) for key, value in readings.items()}
     if isinstance(players.augment, AdaptiveAugment):
         values["p_augment"] = float(players.augment.p)
     return values

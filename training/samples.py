@@ -11,12 +11,12 @@ from training.data.images import Pixels
 from training.networks.generator import Generator
 from training.networks.layers import one_hot
 from training.pictures import make_grid, to_uint8
-from training.players import NoisyView, Players
+from training.players import Players
 
 MAX_ROWS = 32  # classes shown
 COLUMNS = 12
 NOISE_ROWS = 3  # images shown for each of D and C
-NOISE_COLUMNS = 7  # timesteps shown, 0 to T
+NOISE_COLUMNS = 7  # strengths shown, from none on
 
 
 class SampleSheet:
@@ -60,24 +60,17 @@ def _real_rows(dataset: ImageDataset, rows: int, fixed: torch.Generator) -> Tens
 
 @torch.no_grad()
 def draw_noise(players: Players, images: Tensor) -> Pixels | None:
-    """What D and C see of `images` (uint8 `[N, C, H, W]`) from t = 0 to their T, left to right.
+    """What D and C see of `images` (uint8 `[N, C, H, W]`), with more and more noise to the right.
 
-    D's rows come first. None when neither sees noise.
+    D's rows come first. None when neither sees noise in images.
     """
     views = [(name, v) for name, v in (("D", players.view_d), ("C", players.view_c)) if v]
-    if not views:
+    if not views or players.noise_at != "images":
         return None
+    clean = images[:NOISE_ROWS].to(players.mean_path_length.device).float() / 127.5 - 1
     rows, captions = [], []
     for name, view in views:
-        captions += [f"{name}: T = {int(view.diffusion.horizon)}"] * NOISE_ROWS
-        rows.append(_noisy_rows(view, images[:NOISE_ROWS]))
+        noisy, caption = view.examples(clean, NOISE_COLUMNS)
+        rows.append(to_uint8(noisy).cpu())
+        captions += [f"{name}: {caption}"] * len(clean)
     return make_grid(torch.cat(rows), NOISE_COLUMNS, captions)
-
-
-def _noisy_rows(view: NoisyView, images: Tensor) -> Tensor:
-    diffusion = view.diffusion
-    share = torch.linspace(0, 1, NOISE_COLUMNS, device=diffusion.horizon.device)
-    timesteps = (share * diffusion.horizon).round().long().repeat(len(images))
-    clean = images.to(timesteps.device).float() / 127.5 - 1
-    noisy = diffusion.add_noise(clean.repeat_interleave(NOISE_COLUMNS, dim=0), timesteps)
-    return to_uint8(noisy).cpu()

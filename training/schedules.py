@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Annotated, Literal, Protocol
 
 import torch
-from pydantic import Field
+from pydantic import Field, Tag
 from torch import Tensor, nn
 
 from dnnlib import Config
 from training.augment.adaptive import AdaptiveProbability
+from training.kinds import by_kind
 
 UPDATE_INTERVAL = 4  # training steps between moves of T
 
 
 class AdaptiveConfig(Config):
-    """D's horizon: driven by how often D is right on real images (Diffusion-GAN, eq. 11)."""
+    """A horizon driven by how often D is right on real images (Diffusion-GAN, eq. 11).
 
+    D's unless told otherwise. C's may follow D in the same way.
+    """
+
+    kind: Literal["adaptive"] = "adaptive"
     target: float = Field(0.6, ge=-1, le=1)  # r that T is steered to
     ada_kimg: float = Field(100.0, gt=0)  # thousand images for p to go from 0 to 1
 
 
 class RampConfig(Config):
-    """C's horizon: linear in the images seen."""
+    """A horizon that is linear in the images seen: C's unless told otherwise."""
 
+    kind: Literal["ramp"] = "ramp"
     end: float = Field(1.0, ge=0, le=1)  # p at the end of training
+
+
+_Kinds = Annotated[AdaptiveConfig, Tag("adaptive")] | Annotated[RampConfig, Tag("ramp")]
+HorizonConfigD = Annotated[_Kinds, by_kind("adaptive")]
+HorizonConfigC = Annotated[_Kinds, by_kind("ramp")]
 
 
 class HorizonSchedule(Protocol):
@@ -71,6 +82,15 @@ class RampHorizon(nn.Module):
     def advance(self, num_images: int, progress: float) -> Tensor:
         self.p.fill_(self.config.end * min(progress, 1.0))
         return horizon_at(self.p, self.t_min, self.t_max)
+
+
+def make_horizon(
+    config: AdaptiveConfig | RampConfig, t_min: int, t_max: int
+) -> AdaptiveHorizon | RampHorizon:
+    """What moves T between `t_min` and `t_max` as `config` says."""
+    if isinstance(config, AdaptiveConfig):
+        return AdaptiveHorizon(config, t_min, t_max)
+    return RampHorizon(config, t_min, t_max)
 
 
 def horizon_at(p: Tensor, t_min: int, t_max: int) -> Tensor:

@@ -40,16 +40,9 @@ def prune_snapshots(run_dir: Path, keep: int) -> None:
 
 
 def save_network(path: Path, players: Players, config: TrainingConfig, nimg: int) -> None:
-    """Write G_ema, D and C with the config and the facts of the data, atomically."""
-    modules = {"G_ema": players.G_ema, "D": players.D, "C": players.C}
-    tensors = {
-        f"{name}.{key}": tensor
-        for name, module in modules.items()
-        if module is not None
-        for key, tensor in module.state_dict().items()
-    }
+    """Write `Players.published` with the config and the facts of the data, atomically."""
     metadata = {"format": FORMAT, "config": config.to_json(), "nimg": str(nimg)}
-    save_tensors(path, tensors, metadata)
+    save_tensors(path, players.published(), metadata)
 
 
 @dataclass(frozen=True)
@@ -103,7 +96,7 @@ def _network_file(
         if key not in weights or weights[key].shape != tensor.shape:
             raise UserError(f"{path}: its config has no {key} of shape {list(tensor.shape)}")
         weights[key] = tensor
-    missing = [key for key in weights if _is_saved(key) and key not in tensors]
+    missing = [key for key in players.published() if key not in tensors]
     if missing:
         raise UserError(f"{path}: lacks {len(missing)} tensors, the first is {missing[0]}")
     players.load_state_dict(weights)
@@ -160,10 +153,6 @@ def class_index(facts: DataFacts, name: str) -> int:
         f"--class {name}: no such class; there are {facts.num_classes}, by number from 0 or by "
         f"name: {shown}"
     )
-
-
-def _is_saved(key: str) -> bool:
-    return key.split(".", 1)[0] in {"G_ema", "D", "C"}
 
 
 def convert_network(source: str, dest: Path, overwrite: bool) -> None:

@@ -72,7 +72,7 @@ def average_beta(config: TrainingConfig, nimg: int) -> float:
 
 
 def make_optimizers(config: TrainingConfig, players: Players) -> dict[str, torch.optim.Optimizer]:
-    """Adam for G and D, AdamW for C, by player.
+    """Adam for G, D and learned noise, AdamW for C, by the names of `Players.learners`.
 
     Where a regulariser takes every k-th step of its own, learning rate and betas are those of
     k / (k + 1) steps (StyleGAN2, appendix B).
@@ -80,25 +80,22 @@ def make_optimizers(config: TrainingConfig, players: Players) -> dict[str, torch
     losses, settings = config.losses, config.optimizer
     g_ratio = lazy_ratio(losses.pl_interval) if losses.pl_weight > 0 else 1.0
     d_ratio = lazy_ratio(losses.r1_interval) if losses.r1_gamma > 0 else 1.0
+    # Adam without weight decay is AdamW with 0.
+    table = {
+        "G": (settings.lr_g, settings.betas, g_ratio, 0.0),
+        "D": (settings.lr_d, settings.betas, d_ratio, 0.0),
+        "C": (settings.lr_c, settings.betas_c, 1.0, settings.weight_decay_c),
+        "local": (settings.lr_local, settings.betas_local, 1.0, 0.0),
+    }
     optimizers: dict[str, torch.optim.Optimizer] = {}
-    for name, player, lr, ratio in (
-        ("G", players.G, settings.lr_g, g_ratio),
-        ("D", players.D, settings.lr_d, d_ratio),
-    ):
-        beta1, beta2 = settings.betas
-        optimizers[name] = torch.optim.Adam(
-            player.parameters(),
+    for name, learner in players.learners().items():
+        lr, (beta1, beta2), ratio, weight_decay = table[name]
+        optimizers[name] = torch.optim.AdamW(
+            learner.parameters(),
             lr=lr * ratio,
             betas=(beta1**ratio, beta2**ratio),
             eps=1e-8,
-            fused=True,
-        )
-    if players.C is not None:
-        optimizers["C"] = torch.optim.AdamW(
-            players.C.parameters(),
-            lr=settings.lr_c,
-            betas=settings.betas_c,
-            weight_decay=settings.weight_decay_c,
+            weight_decay=weight_decay,
             fused=True,
         )
     return optimizers

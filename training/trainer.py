@@ -1,4 +1,4 @@
-"""The training step: each player in turn."""
+"""The training step: all players in turn."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from torch_utils.world import World
 from training.backward import Backward, CapturedBackward, EagerBackward
 from training.config import TrainingConfig
 from training.data.loader import Batch
-from training.phases import Draw, Phase, make_phases
-from training.state import TrainingState
+from training.networks.spectral import iterate_spectral_norms
+from training.phases import Draw, Phase, in_turns, make_phases
+from training.schedules import UPDATE_INTERVAL
+from training.state import TrainingState, average_beta
+
+_SETTLING = 20  # batches that G_ema's statistics are a running mean of, about
 
 
 class Trainer:
@@ -38,6 +42,7 @@ class Trainer:
         self.world, self.stats = world, stats
         self.dataset_labels = dataset_labels.to(world.device)
         self.phases = make_phases(state.players, config.losses)
+        self.turns = in_turns(self.phases, config.optimizer.joint_gc)
         make_backward = CapturedBackward if config.run.cuda_graphs else EagerBackward
         weight = config.batch_gpu * world.size / config.batch
         self.backward: dict[str, Backward] = {
@@ -48,14 +53,33 @@ class Trainer:
         """One batch: every phase whose turn it is, then averages and horizons."""
         seed, nimg = self.config.seed, self.state.nimg
         batch = next(self.data)
-        phases = [phase for phase in self.phases if self.state.step % phase.interval == 0]
+        due = [[p for p in turn if self.state.step % p.interval == 0] for turn in self.turns]
         reseed(seed, nimg)  # resume needs no generator state
-        draws = self.draw(batch, len(phases))
+        draws = self.draw(batch, sum(map(len, due)))
         reseed(seed, self.world.rank, nimg)
-        for phase, draw in zip(phases, draws, strict=True):
-            self.update(phase, draw)
+        self.prepare(draws[0])
+        for turn in due:
+            for phase in turn:
+                self.differentiate(phase, draws.pop(0))
+            for phase in turn:
+                self.move(phase)
         reseed(seed, "after", nimg)
         self.state.after_step()
+
+    def prepare(self, draw: Draw) -> None:
+        """Bring up to date what layers normalise by, where there are such layers.
+
+        The statistics of G's moving average follow it at its own pace, or over some batches where
+        that is slower than need be.
+        """
+        state = self.state
+        iterate_spectral_norms(state.players.D)
+        if state.step % UPDATE_INTERVAL == 0:
+            own_pace = 1 - average_beta(self.config, state.nimg) ** UPDATE_INTERVAL
+            first = 1 / (state.step // UPDATE_INTERVAL + 1)
+            part = draw.split(self.config.batch_gpu)[0]
+            momentum = max(own_pace, first, 1 / _SETTLING)
+            state.players.settle_average(part.z, part.fake_labels, momentum)
 
     def draw(self, batch: Batch, count: int) -> list[Draw]:
         """Real images in ±1, each time with fresh latents whose labels follow the data set's.
@@ -74,15 +98,24 @@ class Trainer:
         return draws
 
     def update(self, phase: Phase, draw: Draw) -> None:
-        """Move the player of `phase` along its gradient, accumulated over micro-batches."""
+        """A turn of one phase alone."""
+        self.differentiate(phase, draw)
+        self.move(phase)
+
+    def differentiate(self, phase: Phase, draw: Draw) -> None:
+        """The gradient of a phase's loss, accumulated over this process's micro-batches."""
         backward = self.backward[phase.name]
         phase.wake()
         backward.begin()
         for part in draw.split(self.config.batch_gpu):
             backward.add(part)
-        self.stats.report("Gradients/replaced", self.share_gradients(phase))
-        self.state.optimizers[phase.name[0]].step()
         phase.sleep()
+
+    def move(self, phase: Phase) -> None:
+        """Let the learners of `phase` take a step along the gradient of all processes."""
+        self.stats.report("Gradients/replaced", self.share_gradients(phase))
+        for learner in phase.learners:
+            self.state.optimizers[learner].step()
 
     def share_gradients(self, phase: Phase) -> Tensor:
         """Average gradients and running means over all processes; make them finite.

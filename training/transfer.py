@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 
 import torch
 from torch import Tensor
@@ -13,12 +14,20 @@ from training.players import Players
 from training.snapshots import NetworkFile
 
 # The tensors that have a row or column for each class, and along which dimension it runs.
+# In D's the timestep's columns come after those of the classes.
 CLASS_TENSORS = {
-    "G.mapping.embed.weight": 1,
-    "D.mapping.embed.weight": 1,  # the timestep's columns come after those of the classes
-    "C.head.weight": 0,
-    "C.head.bias": 0,
+    r"[GD]\.mapping\.embed\.weight": 1,
+    r"G\.synthesis\.b\d+\.norm[01]\.(gain|bias)": 0,
+    r"D\.embed\.weight": 1,
+    r"C\.head\.(weight|bias)": 0,
+    r"view_d\.rho": 0,
 }
+
+
+def class_dimension(name: str) -> int | None:
+    """Along which dimension of a tensor the classes run; None where they do not."""
+    dims = [dim for pattern, dim in CLASS_TENSORS.items() if re.fullmatch(pattern, name)]
+    return dims[0] if dims else None
 
 
 @torch.no_grad()
@@ -36,18 +45,20 @@ def transfer(players: Players, source: NetworkFile, facts: DataFacts) -> list[st
     for name, tensor in _weights(players, "G").items():
         player = name.split(".", 1)[0]
         copied.setdefault(player, 0)
-        other = theirs.get(name)
+        other, dim = theirs.get(name), class_dimension(name)
         if other is None:
             report.append(f"{name}: new, {source.path.name} has none")
-        elif other.shape == tensor.shape and (name not in CLASS_TENSORS or _same(facts, source)):
+        elif other.shape == tensor.shape and (dim is None or _same(facts, source)):
             tensor.copy_(other)
             copied[player] += 1
-        elif name in CLASS_TENSORS:
-            kept = _copy_classes(name, tensor, other, classes, facts, source.facts)
+        elif dim is not None:
+            # Inputs of StyleGAN2's layers are scaled by 1 / sqrt(fan_in), which classes change.
+            scale = math.sqrt(tensor.shape[1] / other.shape[1]) if ".mapping." in name else 1.0
+            kept = _copy_classes(tensor, other * scale, dim, classes, facts, source.facts)
             report.append(f"{name}: kept {kept} of {facts.num_classes} classes, by name")
         else:
             report.append(f"{name}: new, {list(other.shape)} does not fit {list(tensor.shape)}")
-    players.G_ema = copy.deepcopy(players.G)
+    players.G_ema = copy.deepcopy(players.G).eval()
     return [f"{player}: {count} tensors copied" for player, count in copied.items()] + report
 
 
@@ -65,8 +76,10 @@ def _same(facts: DataFacts, source: NetworkFile) -> bool:
 
 
 def _weights(players: Players, generator: str) -> dict[str, Tensor]:
-    """Parameters and buffers of G (taken from the module called `generator`), D and C."""
+    """Those of G (taken from the module called `generator`), D, C and D's learnt noise."""
     names = {generator: "G", "D": "D", "C": "C"}
+    if players.learned_noise is not None:
+        names["view_d"] = "view_d"
     return {
         f"{names[player]}.{rest}": tensor
         for name, tensor in players.state_dict(keep_vars=True).items()
@@ -76,24 +89,21 @@ def _weights(players: Players, generator: str) -> dict[str, Tensor]:
 
 
 def _copy_classes(
-    name: str,
     tensor: Tensor,
     other: Tensor,
+    dim: int,
     classes: list[tuple[int, int]],
     facts: DataFacts,
     theirs: DataFacts,
 ) -> int:
     """Copy the shared classes' rows or columns, and the timestep's columns; how many classes."""
-    dim = CLASS_TENSORS[name]
     rest, other_rest = tensor.shape[dim] - facts.num_classes, other.shape[dim] - theirs.num_classes
     if tensor.shape[1 - dim :][:1] != other.shape[1 - dim :][:1] and tensor.ndim == 2:
         return 0
-    # Inputs of a layer are scaled by 1 / sqrt(fan_in), which the number of classes changes.
-    scale = math.sqrt(tensor.shape[dim] / other.shape[dim]) if dim == 1 else 1.0
     for ours, index in classes:
-        tensor.select(dim, ours).copy_(other.select(dim, index) * scale)
+        tensor.select(dim, ours).copy_(other.select(dim, index))
     if rest == other_rest > 0:
         tensor.narrow(dim, facts.num_classes, rest).copy_(
-            other.narrow(dim, theirs.num_classes, rest) * scale
+            other.narrow(dim, theirs.num_classes, rest)
         )
     return len(classes)

@@ -1,13 +1,13 @@
-"""DuDGAN's classifier: the discriminator's trunk with features for two losses."""
+"""DuDGAN's classifier: features of noisy images for two losses."""
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Literal, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.networks.layers import FullyConnectedLayer
+from training.networks.layers import FeatureNoise, FullyConnectedLayer
 from training.networks.timesteps import TimestepEmbedding, TimestepEmbeddingKind
 from training.networks.trunk import Trunk, TrunkConfig
 
@@ -15,37 +15,41 @@ from training.networks.trunk import Trunk, TrunkConfig
 class ClassifierConfig(TrunkConfig):
     """The trunk and its two heads. Minibatch statistics are off: they leak the batch."""
 
+    kind: Literal["trunk"] = "trunk"
     mbstd_group: int = 0
     embed_dim: int = 512
     t_embed: TimestepEmbeddingKind = "fourier"
 
 
-class Classifier(Trunk):
-    """Class logits and contrastive features of noisy images.
+class Classifier(nn.Module):
+    """Class logits and contrastive features of what a backbone makes of noisy images.
 
-    `t_max` None makes a classifier that sees no noise and no timesteps.
+    A backbone defines `features` and calls `add_heads` when it is complete.
     """
 
-    def __init__(
-        self,
-        config: ClassifierConfig,
-        num_classes: int,
-        t_max: int | None,
-        width: int,
-        height: int,
-        img_channels: int,
-    ) -> None:
-        super().__init__(config, width, height, img_channels, config.embed_dim)
-        self.embed_timesteps: TimestepEmbedding | None = None
-        self.timestep_map: FullyConnectedLayer | None = None
-        if t_max is not None:
-            self.embed_timesteps = TimestepEmbedding(config.t_embed, t_max)
-            self.timestep_map = FullyConnectedLayer(self.embed_timesteps.dim, config.embed_dim)
-        self.head = FullyConnectedLayer(config.embed_dim, num_classes)
+    embed_timesteps: TimestepEmbedding | None
+    timestep_map: FullyConnectedLayer | None
+    head: FullyConnectedLayer
 
-    def encode(self, images: Tensor, timesteps: Tensor | None) -> Tensor:
+    def add_heads(
+        self, embed_dim: int, num_classes: int, t_embed: TimestepEmbeddingKind, t_max: int | None
+    ) -> None:
+        """`t_max` None makes a classifier that sees no timesteps."""
+        self.embed_timesteps = self.timestep_map = None
+        if t_max is not None:
+            self.embed_timesteps = TimestepEmbedding(t_embed, t_max)
+            self.timestep_map = FullyConnectedLayer(self.embed_timesteps.dim, embed_dim)
+        self.head = FullyConnectedLayer(embed_dim, num_classes)
+
+    def features(self, images: Tensor, noise: FeatureNoise | None = None) -> Tensor:
+        """Images about ±1 → `[N, embed_dim]`; `noise` is added to those of the first layer."""
+        raise NotImplementedError
+
+    def encode(
+        self, images: Tensor, timesteps: Tensor | None, noise: FeatureNoise | None = None
+    ) -> Tensor:
         """Features `h (1 + m(t))` of images about ±1, `[N, embed_dim]`; see DuDGAN section 3.2."""
-        h = self.features(images)
+        h = self.features(images, noise)
         if self.embed_timesteps is None or self.timestep_map is None:
             return h
         assert timesteps is not None, "a noise-aware classifier needs timesteps"
@@ -58,3 +62,19 @@ class Classifier(Trunk):
     def classify(self, images: Tensor, timesteps: Tensor | None) -> Tensor:
         """Class logits, `[N, num_classes]`."""
         return cast(Tensor, self.head(self.encode(images, timesteps)))
+
+
+class TrunkClassifier(Trunk, Classifier):
+    """The discriminator's trunk as a classifier."""
+
+    def __init__(
+        self,
+        config: ClassifierConfig,
+        num_classes: int,
+        t_max: int | None,
+        width: int,
+        height: int,
+        img_channels: int,
+    ) -> None:
+        super().__init__(config, width, height, img_channels, config.embed_dim)
+        self.add_heads(config.embed_dim, num_classes, config.t_embed, t_max)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from training.networks.layers import FeatureNoise
 from training.networks.mapping import MappingNetwork
 from training.networks.timesteps import TimestepEmbedding, TimestepEmbeddingKind
 from training.networks.trunk import Trunk, TrunkConfig
@@ -15,6 +17,7 @@ from training.networks.trunk import Trunk, TrunkConfig
 class DiscriminatorConfig(TrunkConfig):
     """The trunk, and what conditions it."""
 
+    kind: Literal["stylegan2"] = "stylegan2"
     map_layers: int = 8
     map_lr: float = 0.01  # learning rate of the mapping network, relative
     t_embed: TimestepEmbeddingKind = "fourier"
@@ -50,9 +53,18 @@ class Discriminator(Trunk):
             else None
         )
 
-    def forward(self, images: Tensor, c: Tensor, timesteps: Tensor | None = None) -> Tensor:
-        """Images `[N, C, H, W]` about ±1, `[N, c_dim]`, int64 `[N]` in 0..t_max → `[N, 1]`."""
-        x = self.features(images)
+    def forward(
+        self,
+        images: Tensor,
+        c: Tensor,
+        timesteps: Tensor | None = None,
+        noise: FeatureNoise | None = None,
+    ) -> Tensor:
+        """Images `[N, C, H, W]` about ±1, `[N, c_dim]`, int64 `[N]` in 0..t_max → `[N, 1]`.
+
+        `noise` is added to the features of the first layer.
+        """
+        x = self.features(images, noise)
         if self.mapping is None:
             return x
         condition = c

@@ -1,4 +1,4 @@
-"""StyleGAN2's generator (Karras 2020), with the published parameter names."""
+"""StyleGAN2's generator (Karras 2020), with the published parameter names; SNGAN's in its place."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from torch_utils.ops.upfirdn2d import setup_filter, upsample2d
 from training.networks.grid import channels_at, resolution_grid
 from training.networks.layers import RESAMPLE_TAPS, Conv2dLayer, FullyConnectedLayer
 from training.networks.mapping import MappingNetwork
+from training.networks.sngan_generator import (
+    SnganGeneratorConfig,
+    SnganMapping,
+    SnganSynthesis,
+)
 
 Architecture = Literal["skip", "resnet", "orig"]
 NoiseMode = Literal["random", "const", "none"]
 
 
 class GeneratorConfig(Config):
-    """What a generator is made of; data gives it resolution, channels and classes."""
+    """What StyleGAN2's generator is made of; data gives it resolution, channels and classes."""
 
+    kind: Literal["stylegan2"] = "stylegan2"
     z_dim: int = 512
     w_dim: int = 512
     map_layers: int = 2
@@ -214,22 +220,39 @@ class SynthesisNetwork(nn.Module):
 
 
 class Generator(nn.Module):
-    """Latents and conditions to images.
+    """Latents and conditions to images, by way of styles: StyleGAN2's, or SNGAN's by its config.
 
     `c_dim` is the number of classes (0 without); `width` and `height` in pixels.
     """
 
+    synthesis: SynthesisNetwork | SnganSynthesis
+    mapping: MappingNetwork | SnganMapping
+
     def __init__(
-        self, config: GeneratorConfig, c_dim: int, width: int, height: int, img_channels: int
+        self,
+        config: GeneratorConfig | SnganGeneratorConfig,
+        c_dim: int,
+        width: int,
+        height: int,
+        img_channels: int,
     ) -> None:
         super().__init__()
         self.z_dim, self.c_dim, self.img_channels = config.z_dim, c_dim, img_channels
         self.width, self.height = width, height
-        self.synthesis = SynthesisNetwork(config, width, height, img_channels)
+        if isinstance(config, SnganGeneratorConfig):
+            self.synthesis = SnganSynthesis(config, c_dim, width, height, img_channels)
+            self.mapping = SnganMapping(config.z_dim, c_dim)
+        else:
+            self.synthesis = SynthesisNetwork(config, width, height, img_channels)
+            self.mapping = MappingNetwork(
+                config.z_dim,
+                c_dim,
+                config.w_dim,
+                self.synthesis.num_ws,
+                config.map_layers,
+                config.map_lr,
+            )
         self.num_ws = self.synthesis.num_ws
-        self.mapping = MappingNetwork(
-            config.z_dim, c_dim, config.w_dim, self.num_ws, config.map_layers, config.map_lr
-        )
 
     def forward(
         self,

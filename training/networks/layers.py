@@ -4,6 +4,7 @@ and scaled at run time by 1 / sqrt(fan_in)."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,9 @@ from torch_utils.ops.conv2d_resample import conv2d_resample
 from torch_utils.ops.upfirdn2d import setup_filter
 
 RESAMPLE_TAPS = (1, 3, 3, 1)
+
+# Noise for the features of a critic's first layer, `[N, C, H, W]` of any C.
+FeatureNoise = Callable[[Tensor], Tensor]
 
 
 def normalize_2nd_moment(x: Tensor) -> Tensor:
@@ -103,6 +107,16 @@ class Conv2dLayer(nn.Module):
             gain=after,
             clamp=None if self.conv_clamp is None else self.conv_clamp * gain,
         )
+
+
+class CastingConv2d(nn.Conv2d):
+    """A convolution with plain float32 weights that computes in the precision of its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[N, in_channels, H, W]` → `[N, out_channels, H / stride, W / stride]`."""
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        y: Tensor = self._conv_forward(x, self.weight.to(x.dtype), bias)
+        return y
 
 
 class MinibatchStdLayer(nn.Module):

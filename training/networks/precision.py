@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import torch
@@ -9,10 +10,14 @@ from torch import nn
 
 from dnnlib import UserError
 from training.networks.generator import SynthesisBlock
+from training.networks.resnet18 import ResNetStage
+from training.networks.sngan_discriminator import SnganBlock
+from training.networks.sngan_generator import SnganUpBlock
 from training.networks.trunk import TrunkBlock
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16"]
 
+_BLOCKS = SynthesisBlock | TrunkBlock | SnganUpBlock | SnganBlock | ResNetStage
 _DTYPES: dict[str, torch.dtype] = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -23,11 +28,11 @@ def set_precision(network: nn.Module, precision: Precision, num_resolutions: int
     appendix D.1: the four highest are enough for most of the speed).
     """
     blocks = [
-        (int(name.rpartition("b")[2]), module)
+        (int(number[1]), module)
         for name, module in network.named_modules()
-        if isinstance(module, SynthesisBlock | TrunkBlock)
+        if isinstance(module, _BLOCKS) and (number := re.search(r"\bb(\d+)$", name))
     ]
-    resolutions = {resolution for resolution, _ in blocks} - {4}
+    resolutions = {resolution for resolution, _ in blocks if resolution > 4}
     highest = sorted(resolutions, reverse=True)[:num_resolutions]
     for resolution, block in blocks:
         low = resolution in highest and precision in _DTYPES

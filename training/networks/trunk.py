@@ -15,6 +15,7 @@ from training.networks.grid import channels_at, resolution_grid
 from training.networks.layers import (
     RESAMPLE_TAPS,
     Conv2dLayer,
+    FeatureNoise,
     FullyConnectedLayer,
     MinibatchStdLayer,
 )
@@ -61,8 +62,13 @@ class TrunkBlock(nn.Module):
         if architecture == "resnet":
             self.skip = Conv2dLayer(channels, out_channels, 1, bias=False, down=2)
 
-    def forward(self, x: Tensor | None, img: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Features (None in the first block) and, for `skip` and the first block, the image."""
+    def forward(
+        self, x: Tensor | None, img: Tensor | None, noise: FeatureNoise | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Features (None in the first block) and, for `skip` and the first block, the image.
+
+        `noise` is added to what the first convolution of the block takes in.
+        """
         if x is not None:
             x = x.to(self.dtype)
         if self.fromrgb is not None:
@@ -71,6 +77,7 @@ class TrunkBlock(nn.Module):
             x = y if x is None else x + y
             img = downsample2d(img, self.resample_filter) if self.skip_images else None
         assert x is not None
+        x = x if noise is None else noise(x)
         if self.skip is None:
             return self.conv1(self.conv0(x)), img
         shortcut = self.skip(x, gain=math.sqrt(0.5))
@@ -150,10 +157,10 @@ class Trunk(nn.Module):
             layers += [[block.conv0], [block.conv1, *([block.skip] if block.skip else [])]]
         return [layer for group in layers[:count] for layer in group]
 
-    def features(self, images: Tensor) -> Tensor:
-        """`[N, img_channels, height, width]` → `[N, out_features]`."""
+    def features(self, images: Tensor, noise: FeatureNoise | None = None) -> Tensor:
+        """`[N, img_channels, height, width]` → `[N, out_features]`; `noise` for the first block."""
         x: Tensor | None = None
         img: Tensor | None = images
-        for name in self.resolutions:
-            x, img = self.get_submodule(f"b{name}")(x, img)
+        for index, name in enumerate(self.resolutions):
+            x, img = self.get_submodule(f"b{name}")(x, img, noise if index == 0 else None)
         return cast(Tensor, self.b4(x, img))

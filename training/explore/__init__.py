@@ -1,0 +1,1 @@
+"""A web page, for this machine alone, to play with a trained network: what explore.py does."""
