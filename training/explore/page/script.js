@@ -55,7 +55,7 @@ async function start() {
   if (running !== request) return;
   running = null;
   byId("pictures").classList.remove("busy");
-
+  if (timer !== null) start();
 }
 
 function complain(error) {
@@ -148,7 +148,7 @@ function offerClasses(select, search, nothing) {
 function move(steps) {
   const count = fields.rows.value * fields.columns.value;
   const last = network.max_seed + 1 - count;
-  const seed = Number(fields.seed.value) + steps;
+  const seed = Number(fields.seed.value) + steps * count;
   fields.seed.value = Math.min(Math.max(seed, 0), last);
   refresh();
 }
