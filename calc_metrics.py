@@ -34,12 +34,17 @@ from training.evaluation import (
     NetworkJudge,
     NetworkPaths,
 )
-from training.load import ComputeConfig, make_synthesizer
+from training.generation.load import ComputeConfig, make_synthesizer
+from training.generation.script_options import (
+    compute_options,
+    outdir_option,
+    switch,
+    truncation_option,
+)
+from training.generation.synthesis import StyleConfig
 from training.networks.generator import NoiseMode
 from training.networks.precision import Precision
-from training.script_options import compute_options, outdir_option, switch, truncation_option
 from training.snapshots import NetworkFile, load_network
-from training.synthesis import StyleConfig
 
 
 class MeasureConfig(Config):

@@ -8,10 +8,10 @@ from typing import Literal
 import click
 
 from dnnlib.cli import CONTEXT, run
-from training.export import ExportConfig, ExportKind, PixelType, export_network
+from training.generation.export import ExportConfig, ExportKind, PixelType, export_network
+from training.generation.script_options import style_options
+from training.generation.synthesis import StyleConfig
 from training.networks.generator import NoiseMode
-from training.script_options import style_options
-from training.synthesis import StyleConfig
 
 
 class BatchSize(click.ParamType[int | None]):

@@ -8,19 +8,19 @@ from typing import Literal
 import click
 
 from dnnlib.cli import CONTEXT, NameList, SeedList, run
-from training.gallery import GenerateConfig, generate, list_classes
-from training.load import ComputeConfig
-from training.networks.generator import NoiseMode
-from training.networks.precision import Precision
-from training.pictures import PictureFormat
-from training.script_options import (
+from training.generation.gallery import GenerateConfig, generate, list_classes
+from training.generation.load import ComputeConfig
+from training.generation.script_options import (
     compute_options,
     network_options,
     outdir_option,
     style_options,
     switch,
 )
-from training.synthesis import StyleConfig
+from training.generation.synthesis import StyleConfig
+from training.networks.generator import NoiseMode
+from training.networks.precision import Precision
+from training.pictures import PictureFormat
 
 DEFAULT_SEEDS = range(16)
 

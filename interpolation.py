@@ -8,13 +8,11 @@ from typing import Literal
 import click
 
 from dnnlib.cli import CONTEXT, NameList, SeedList, Size, run
-from training.interpolation import InterpolationConfig, interpolate
-from training.journey import Easing, Space
-from training.load import ComputeConfig
-from training.networks.generator import NoiseMode
-from training.networks.precision import Precision
-from training.routes import Mode
-from training.script_options import (
+from training.generation.interpolation import InterpolationConfig, interpolate
+from training.generation.journey import Easing, Space
+from training.generation.load import ComputeConfig
+from training.generation.routes import Mode
+from training.generation.script_options import (
     Number,
     compute_options,
     network_options,
@@ -22,8 +20,10 @@ from training.script_options import (
     style_options,
     switch,
 )
-from training.synthesis import StyleConfig
-from training.video import VideoFormat
+from training.generation.synthesis import StyleConfig
+from training.generation.video import VideoFormat
+from training.networks.generator import NoiseMode
+from training.networks.precision import Precision
 
 
 @click.command(context_settings=CONTEXT)

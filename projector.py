@@ -9,9 +9,9 @@ import click
 from dnnlib.cli import CONTEXT, run
 from metrics.detectors import DEFAULT_DETECTOR
 from metrics.feature_maps import feature_maps
-from training.projection import ProjectionConfig, StyleSpace
-from training.projector import ProjectorConfig, project
-from training.script_options import Number, switch
+from training.generation.projection import ProjectionConfig, StyleSpace
+from training.generation.projector import ProjectorConfig, project
+from training.generation.script_options import Number, switch
 
 
 @click.command(context_settings=CONTEXT)

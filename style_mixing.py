@@ -8,18 +8,18 @@ from typing import Literal
 import click
 
 from dnnlib.cli import CONTEXT, NameList, SeedList, run
-from training.load import ComputeConfig
-from training.networks.generator import NoiseMode
-from training.networks.precision import Precision
-from training.script_options import (
+from training.generation.load import ComputeConfig
+from training.generation.script_options import (
     compute_options,
     network_options,
     outdir_option,
     style_options,
     switch,
 )
-from training.style_mixing import StyleMixingConfig, mix_styles
-from training.synthesis import StyleConfig
+from training.generation.style_mixing import StyleMixingConfig, mix_styles
+from training.generation.synthesis import StyleConfig
+from training.networks.generator import NoiseMode
+from training.networks.precision import Precision
 
 
 @click.command(context_settings=CONTEXT)

@@ -25,12 +25,12 @@ from training.artifacts import Evaluate, Score
 from training.config import TrainingConfig
 from training.data.dataset import ImageDataset
 from training.evaluation import DatasetImages, NetworkImages, NetworkJudge, NetworkPaths
+from training.generation.synthesis import StyleConfig, Synthesizer
 from training.launch import LaunchRequest, launch
 from training.networks.generator import Generator
 from training.options import TrainOptions
 from training.presets import PRESET_NAMES, PresetName
 from training.snapshots import load_network
-from training.synthesis import StyleConfig, Synthesizer
 
 
 class RunScores:

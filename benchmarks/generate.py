@@ -26,7 +26,9 @@ from dnnlib.logs import logger
 from torch_utils.world import choose_device
 from training.config import DataFacts
 from training.data.dataset import DataConfig
-from training.load import ComputeConfig, make_synthesizer
+from training.generation.load import ComputeConfig, make_synthesizer
+from training.generation.script_options import Number, compute_options
+from training.generation.synthesis import StyleConfig, Synthesizer, latents
 from training.networks.generator import Generator
 from training.networks.layers import one_hot
 from training.networks.precision import Precision
@@ -34,9 +36,7 @@ from training.options import make_config, resolve_options
 from training.pictures import to_uint8
 from training.players import Players
 from training.presets import PRESET_NAMES, PresetName
-from training.script_options import Number, compute_options
 from training.snapshots import NetworkFile
-from training.synthesis import StyleConfig, Synthesizer, latents
 
 NUM_CLASSES = 10
 ROUNDS = 5

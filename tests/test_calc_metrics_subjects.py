@@ -20,9 +20,9 @@ from training.evaluation import (
     NetworkJudge,
     NetworkPaths,
 )
+from training.generation.synthesis import StyleConfig, Synthesizer
 from training.pictures import to_uint8
 from training.snapshots import load_network
-from training.synthesis import StyleConfig, Synthesizer
 
 pytest_plugins = ["network_fixtures"]
 CPU = torch.device("cpu")

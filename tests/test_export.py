@@ -18,11 +18,11 @@ from torch import Tensor
 
 import export
 from dnnlib.files import sha256_file
-from training import export as module
-from training.export import ExportConfig, PlainGenerator, example, export_network, trace
+from training.generation import export as module
+from training.generation.export import ExportConfig, PlainGenerator, example, export_network, trace
+from training.generation.synthesis import StyleConfig, class_center
 from training.pictures import to_uint8
 from training.snapshots import load_network
-from training.synthesis import StyleConfig, class_center
 
 pytest_plugins = ["network_fixtures"]
 

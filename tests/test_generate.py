@@ -14,10 +14,10 @@ from PIL import Image
 
 import generate
 from dnnlib import UserError
-from training.class_names import file_names
+from training.generation.class_names import file_names
+from training.generation.synthesis import StyleConfig, Synthesizer, latents, random_classes
 from training.pictures import make_grid, save_image, to_uint8
 from training.snapshots import load_network
-from training.synthesis import StyleConfig, Synthesizer, latents, random_classes
 
 pytest_plugins = ["network_fixtures"]
 

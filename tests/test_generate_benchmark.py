@@ -10,8 +10,8 @@ import torch
 from network_helpers import complaint, exit_status
 
 from benchmarks.generate import main, single_loop, speed, untrained
-from training.load import make_synthesizer
-from training.synthesis import StyleConfig
+from training.generation.load import make_synthesizer
+from training.generation.synthesis import StyleConfig
 
 
 def test_rows_have_both_ways(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

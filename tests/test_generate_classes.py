@@ -12,10 +12,10 @@ from picture_helpers import difference, made, manifest
 
 import generate
 from dnnlib import UserError
-from training.conditions import as_tensor, class_conditions, parse_conditions
 from training.config import DataFacts
+from training.generation.conditions import as_tensor, class_conditions, parse_conditions
+from training.generation.synthesis import StyleConfig, Synthesizer
 from training.snapshots import load_network
-from training.synthesis import StyleConfig, Synthesizer
 
 pytest_plugins = ["network_fixtures"]
 

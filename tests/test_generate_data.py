@@ -16,10 +16,10 @@ from picture_helpers import made
 
 import dataset_tool
 import generate
-from training.conditions import class_conditions
 from training.data.archive import ImageArchive
-from training.generated_data import write_data
-from training.picture_stream import Picture
+from training.generation.conditions import class_conditions
+from training.generation.generated_data import write_data
+from training.generation.picture_stream import Picture
 from training.snapshots import load_network
 
 pytest_plugins = ["network_fixtures"]

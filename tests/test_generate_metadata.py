@@ -14,12 +14,12 @@ from PIL import ExifTags, Image
 
 import generate
 from training.captions import column_captions, drawable, row_captions
-from training.conditions import ANYTHING, class_conditions
-from training.manifest import common_facts
+from training.generation.conditions import ANYTHING, class_conditions
+from training.generation.manifest import common_facts
+from training.generation.plan import Plan, plan_pictures
+from training.generation.synthesis import StyleConfig
 from training.pictures import make_grid
-from training.plan import Plan, plan_pictures
 from training.snapshots import load_network
-from training.synthesis import StyleConfig
 
 pytest_plugins = ["network_fixtures"]
 

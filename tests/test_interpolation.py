@@ -15,7 +15,7 @@ from PIL import Image
 import generate
 import interpolation
 from training.data.images import Pixels
-from training.journey import slerp
+from training.generation.journey import slerp
 
 pytest_plugins = ["network_fixtures"]
 

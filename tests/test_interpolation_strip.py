@@ -13,13 +13,13 @@ from picture_helpers import made
 from PIL import Image
 
 import interpolation
-from training.conditions import parse_conditions
 from training.data.images import Pixels
-from training.journey import Journey
-from training.load import make_synthesizer
-from training.routes import Route, file_stem, plan_route
+from training.generation.conditions import parse_conditions
+from training.generation.journey import Journey
+from training.generation.load import make_synthesizer
+from training.generation.routes import Route, file_stem, plan_route
+from training.generation.synthesis import StyleConfig, Synthesizer
 from training.snapshots import load_network
-from training.synthesis import StyleConfig, Synthesizer
 
 pytest_plugins = ["network_fixtures"]
 

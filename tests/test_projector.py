@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 import projector
 from dnnlib.logs import logger
-from training.projection import ProjectionConfig, TargetDistance
-from training.projector import ProjectorConfig, choose_class, project, read_target
+from training.generation.projection import ProjectionConfig, TargetDistance
+from training.generation.projector import ProjectorConfig, choose_class, project, read_target
+from training.generation.synthesis import class_center
 from training.snapshots import load_network
-from training.synthesis import class_center
 
 pytest_plugins = ["network_fixtures"]
 

@@ -15,9 +15,7 @@ from metrics import feature_maps as module
 from metrics.detectors.inception_network import Inception
 from metrics.detectors.network import NetworkDetector
 from metrics.feature_maps import feature_maps
-from training.networks.generator import Generator
-from training.players import Players
-from training.projection import (
+from training.generation.projection import (
     Projection,
     ProjectionConfig,
     TargetDistance,
@@ -25,6 +23,8 @@ from training.projection import (
     noise_correlation,
     style_noise,
 )
+from training.networks.generator import Generator
+from training.players import Players
 
 CPU = torch.device("cpu")
 

@@ -13,6 +13,7 @@ from dnnlib import UserError
 from dnnlib.files import sha256_file
 from torch_utils.checkpoint import load_tensors, save_tensors
 from training.config import TrainingConfig
+from training.generation.synthesis import class_center
 from training.networks.layers import one_hot
 from training.players import Players
 from training.snapshots import (
@@ -23,7 +24,6 @@ from training.snapshots import (
     save_network,
     snapshot_name,
 )
-from training.synthesis import class_center
 
 pytest_plugins = ["network_fixtures"]
 

@@ -18,6 +18,7 @@ import generate
 import interpolation
 from training.config import DataFacts, TrainingConfig
 from training.data.dataset import DataConfig
+from training.generation.synthesis import StyleConfig, Synthesizer
 from training.networks.batch_norm import ConditionalBatchNorm
 from training.networks.layers import one_hot
 from training.networks.sngan_generator import SnganSynthesis
@@ -26,7 +27,6 @@ from training.options import make_config, resolve_options
 from training.phases import in_turns
 from training.players import Players
 from training.snapshots import load_network, save_network
-from training.synthesis import StyleConfig, Synthesizer
 from training.transfer import transfer
 
 

@@ -14,10 +14,10 @@ from PIL import Image
 import style_mixing
 from dnnlib import UserError
 from training.data.images import Pixels
+from training.generation.style_mixing import MATRIX_CELL, mix, mixed_layers
+from training.generation.synthesis import latents
 from training.pictures import to_uint8
 from training.snapshots import load_network
-from training.style_mixing import MATRIX_CELL, mix, mixed_layers
-from training.synthesis import latents
 
 pytest_plugins = ["network_fixtures"]
 

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from dnnlib import UserError
 from dnnlib.logs import logger
-from training.cuda_graph import GraphedFunction
-from training.groups import group_size, in_groups
-from training.load import ComputeConfig, load_generator, make_synthesizer
-from training.pixel_noise import seeded_noise, synthesise_with
+from training.generation.cuda_graph import GraphedFunction
+from training.generation.groups import group_size, in_groups
+from training.generation.load import ComputeConfig, load_generator, make_synthesizer
+from training.generation.pixel_noise import seeded_noise, synthesise_with
+from training.generation.synthesis import StyleConfig, Synthesizer
 from training.players import Players
 from training.snapshots import NetworkFile, load_network
-from training.synthesis import GeneratedImages, StyleConfig, Synthesizer
 
 pytest_plugins = ["network_fixtures"]
 
@@ -96,14 +96,6 @@ def test_a_style_can_be_changed_without_a_new_synthesizer(network: Path) -> None
     assert torch.equal(fresh.pictures([0, 1], labels)[0], a)
 
 
-def test_metrics_get_the_same_images_in_batches_of_the_size_they_ask_for(network: Path) -> None:
-    labels = torch.tensor([0, 1, 1, 2])
-    images = GeneratedImages(synthesizer_of(network), labels, 3, {})
-    whole = torch.cat(list(images.batches(40, 64)))
-    parts = list(images.batches(40, 10))
-    assert max(map(len, parts)) <= 10 and torch.equal(torch.cat(parts), whole)
-
-
 def test_seeded_noise_takes_the_place_of_constant_noise(network: Path) -> None:
     synthesis = load_network(str(network)).generator.synthesis
     ws = torch.randn(2, synthesis.num_ws, 16, generator=torch.Generator().manual_seed(0))
@@ -149,7 +141,7 @@ def test_fp16_without_a_clamp_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> N
         make_synthesizer(file, CPU, StyleConfig(), ComputeConfig(precision="fp16"))
         return said
 
-    monkeypatch.setattr("training.load.check_precision", lambda precision, device: None)
+    monkeypatch.setattr("training.generation.load.check_precision", lambda precision, device: None)
     assert "does not clamp" in warnings(None)[0]
     assert not warnings(256.0)
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from benchmarks.judge import Judge, accuracy, train_judge
 from dnnlib import UserError
+from training.generation.synthesis import ClassCenters, StyleConfig, Synthesizer
 from training.networks.generator import Generator, GeneratorConfig
 from training.networks.layers import one_hot
-from training.synthesis import ClassCenters, StyleConfig, Synthesizer
 
 NUM_CLASSES = 3
 LABELS = torch.arange(60) % NUM_CLASSES

@@ -16,7 +16,7 @@ from PIL import Image
 import interpolation
 from dnnlib import RunError, UserError
 from training.data.images import Pixels
-from training.video import VideoFormat, check_video, usable_format, write_video
+from training.generation.video import VideoFormat, check_video, usable_format, write_video
 
 pytest_plugins = ["network_fixtures"]
 

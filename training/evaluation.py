@@ -14,11 +14,11 @@ from torch_utils.seeding import derive_seed
 from training.data.archive import describe_shape
 from training.data.dataset import ImageDataset
 from training.data.parallel import ordered_map
+from training.generation.pixel_noise import seeded_noise, synthesise_with
+from training.generation.synthesis import StyleConfig, Synthesizer, drawn_labels
 from training.networks.classifier import Classifier
 from training.networks.layers import one_hot
-from training.pixel_noise import seeded_noise, synthesise_with
 from training.snapshots import NetworkFile
-from training.synthesis import StyleConfig, Synthesizer, drawn_labels
 
 LabelPlan = Literal["data", "even"]
 _READERS = 2  # threads that read images

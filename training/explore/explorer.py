@@ -20,13 +20,13 @@ from training.explore.wishes import (
     plan_wish,
     style_arguments,
 )
-from training.load import ComputeConfig, make_synthesizer
-from training.manifest import Facts, common_facts
+from training.generation.load import ComputeConfig, make_synthesizer
+from training.generation.manifest import Facts, common_facts
+from training.generation.picture_stream import Picture, Seeded, stream_pictures
+from training.generation.synthesis import StyleConfig
 from training.networks.precision import Precision
-from training.picture_stream import Picture, Seeded, stream_pictures
 from training.pictures import encode_picture, make_grid
 from training.snapshots import load_network
-from training.synthesis import StyleConfig
 
 GRID_FILE = "grid.png"
 

@@ -8,12 +8,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from dnnlib import Config, UserError
-from training.conditions import ANYTHING, class_conditions, parse_conditions
 from training.config import DataFacts
+from training.generation.conditions import ANYTHING, class_conditions, parse_conditions
+from training.generation.plan import Plan
+from training.generation.synthesis import StyleConfig, random_classes
 from training.networks.generator import NoiseMode
-from training.plan import Plan
 from training.snapshots import class_index
-from training.synthesis import StyleConfig, random_classes
 
 MAX_SEED = 2**32 - 1
 MAX_SIDE = 8  # rows, and columns

@@ -15,17 +15,17 @@ from dnnlib import Config, UserError
 from dnnlib.logs import logger, track
 from torch_utils.world import choose_device
 from training.captions import drawable
-from training.conditions import ANYTHING
 from training.config import DataFacts
 from training.data.images import Pixels
-from training.gallery import GRID_FILE
-from training.load import ComputeConfig, make_synthesizer
-from training.manifest import Facts, Manifest, common_facts
-from training.picture_stream import Seeded
+from training.generation.conditions import ANYTHING
+from training.generation.gallery import GRID_FILE
+from training.generation.load import ComputeConfig, make_synthesizer
+from training.generation.manifest import Facts, Manifest, common_facts
+from training.generation.picture_stream import Seeded
+from training.generation.plan import Item, Plan, plan_pictures
+from training.generation.synthesis import StyleConfig, Synthesizer, noise_seeds
 from training.pictures import make_grid, save_image
-from training.plan import Item, Plan, plan_pictures
 from training.snapshots import load_network
-from training.synthesis import StyleConfig, Synthesizer, noise_seeds
 
 MATRIX_CELL = 64  # pixels of a picture in the matrix, at least
 MAX_MIXED = 4096  # pictures of a matrix

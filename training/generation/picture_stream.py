@@ -11,10 +11,10 @@ from torch import Tensor
 
 from dnnlib.files import sha256_file
 from dnnlib.logs import track
-from training.conditions import ANYTHING, Condition, as_tensor
-from training.manifest import Facts
-from training.plan import Item, Plan
-from training.synthesis import Synthesizer, latents, noise_seeds
+from training.generation.conditions import ANYTHING, Condition, as_tensor
+from training.generation.manifest import Facts
+from training.generation.plan import Item, Plan
+from training.generation.synthesis import Synthesizer, latents, noise_seeds
 
 
 @dataclass(frozen=True)

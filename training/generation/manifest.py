@@ -8,9 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from dnnlib import UserError
+from training.generation.synthesis import StyleConfig
 from training.networks.precision import Precision
 from training.snapshots import NetworkFile
-from training.synthesis import StyleConfig
 
 MANIFEST = "manifest.jsonl"
 

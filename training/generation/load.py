@@ -1,6 +1,6 @@
 """A trained network as a function from seeds to images.
 
-from training.load import load_generator
+from training.generation import load_generator
 
 generator = load_generator("runs/00000-flowers64-cond-auto-batch32")
 images = generator(seeds=[0, 1, 2], classes="rose", trunc=0.8)  # uint8 [3, 3, 64, 64]
@@ -18,8 +18,9 @@ from torch import Tensor
 from dnnlib import Config, UserError
 from dnnlib.logs import logger
 from torch_utils.world import choose_device
-from training.conditions import as_tensor, parse_conditions
 from training.config import DataFacts
+from training.generation.conditions import as_tensor, parse_conditions
+from training.generation.synthesis import StyleConfig, Synthesizer, random_classes
 from training.networks.generator import NoiseMode
 from training.networks.precision import (
     Precision,
@@ -28,7 +29,6 @@ from training.networks.precision import (
     set_tensor_cores,
 )
 from training.snapshots import NetworkFile, load_network
-from training.synthesis import StyleConfig, Synthesizer, random_classes
 
 
 class ComputeConfig(Config):

@@ -1,28 +1,25 @@
-"""Images of a finished generator: from seeds, truncated, and as metrics want them."""
+"""Images of a finished generator: from seeds, truncated."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, Self
+from collections.abc import Sequence
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
 
 from dnnlib import Config, UserError
 from torch_utils.seeding import derive_seed
-from training.cuda_graph import GraphedFunction
-from training.data.dataset import ImageDataset
-from training.data.parallel import ordered_map
-from training.groups import group_size, in_groups
+from training.generation.cuda_graph import GraphedFunction
+from training.generation.groups import group_size, in_groups
+from training.generation.pixel_noise import seeded_noise, synthesise_with
 from training.networks.generator import Generator, NoiseMode
 from training.networks.layers import one_hot
 from training.pictures import to_uint8
-from training.pixel_noise import seeded_noise, synthesise_with
 
 CPU = torch.device("cpu")
-_READERS = 2  # threads that read real images
 
 
 class StyleConfig(Config):
@@ -183,63 +180,6 @@ def random_classes(num_classes: int, count: int, seed: int) -> list[int]:
 def drawn_labels(labels: Tensor, seeds: Sequence[int]) -> Tensor:
     """A label for each seed, int64 `[N]`, drawn from those of a data set, int64 `[M]`."""
     return labels[[derive_seed(seed, "label") % len(labels) for seed in seeds]]
-
-
-class GeneratedImages:
-    """Endless generated images for metrics, labelled in the proportions of a data set.
-
-    `labels`: those of the data set, int64 `[N]`. Image i of `seed` is always the same.
-    `origin` says which generator it is, in words that JSON can hold.
-    """
-
-    def __init__(
-        self, synthesizer: Synthesizer, labels: Tensor, seed: int, origin: Mapping[str, Any]
-    ) -> None:
-        self._synthesizer, self._labels, self._seed = synthesizer, labels, seed
-        self._origin = dict(origin)
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """Where the images come from."""
-        return self._origin | self._synthesizer.style.model_dump() | {"seed": self._seed}
-
-    def batches(self, count: int, batch_size: int) -> Iterator[Tensor]:
-        """The first `count` images, uint8 `[n, C, H, W]` on the generator's device."""
-        size = self._synthesizer.whole_groups(batch_size)
-        for first in range(0, count, size):
-            indices = range(first, min(first + size, count))
-            seeds = [derive_seed(self._seed, "metrics", index) for index in indices]
-            images = self._synthesizer.pictures(seeds, drawn_labels(self._labels, seeds))
-            yield from torch.split(images, batch_size)
-
-
-class DatasetImages:
-    """The images of a data set for metrics."""
-
-    def __init__(self, dataset: ImageDataset) -> None:
-        self._dataset = dataset
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of what the data set yields."""
-        return self._dataset.digest
-
-    @property
-    def num_images(self) -> int:
-        """How many there are, mirrored copies included."""
-        return len(self._dataset)
-
-    @property
-    def mirror(self) -> bool:
-        """Whether each image is also there mirrored left to right."""
-        return self._dataset.config.mirror
-
-    def batches(self, indices: Sequence[int], batch_size: int) -> Iterator[Tensor]:
-        """The images `indices` in that order, uint8 `[n, C, H, W]`."""
-        images = ordered_map(lambda index: self._dataset[index][0], indices, _READERS)
-        for first in range(0, len(indices), batch_size):
-            count = min(batch_size, len(indices) - first)
-            yield torch.stack([next(images) for _ in range(count)])
 
 
 def _checked(style: StyleConfig, generator: Generator) -> StyleConfig:

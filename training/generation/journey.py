@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from torch_utils.seeding import derive_seed
-from training.conditions import as_tensor
-from training.routes import Route
-from training.synthesis import Synthesizer, latents
+from training.generation.conditions import as_tensor
+from training.generation.routes import Route
+from training.generation.synthesis import Synthesizer, latents
 
 Space = Literal["w", "z"]
 Easing = Literal["linear", "smooth"]

@@ -12,10 +12,10 @@ from torch import Tensor
 from dnnlib import UserError
 from dnnlib.logs import logger
 from training.captions import drawable
-from training.conditions import ANYTHING, Condition, class_conditions, parse_conditions
 from training.config import DataFacts
 from training.data.dataset import DataConfig, open_dataset
-from training.synthesis import drawn_labels, random_classes
+from training.generation.conditions import ANYTHING, Condition, class_conditions, parse_conditions
+from training.generation.synthesis import drawn_labels, random_classes
 
 Item = tuple[int, Condition]  # a seed and what it is asked to show
 

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from dnnlib import Config, UserError
 from torch_utils.seeding import derive_seed
+from training.generation.pixel_noise import synthesise_with
+from training.generation.synthesis import class_center, latents
 from training.networks.generator import Generator
-from training.pixel_noise import synthesise_with
-from training.synthesis import class_center, latents
 
 Features = Callable[[Tensor], list[Tensor]]
 """Features `[N, ...]` of pictures, float `[N, 1 or 3, H, W]` in 0..255, differentiable. Their

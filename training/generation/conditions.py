@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from dnnlib import UserError
-from training.class_names import file_names
 from training.config import DataFacts
+from training.generation.class_names import file_names
 from training.snapshots import class_index
 
 ALL = "all"

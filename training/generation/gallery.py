@@ -15,15 +15,15 @@ from dnnlib.logs import logger
 from torch_utils.world import choose_device
 from training.config import DataFacts
 from training.data.parallel import cpu_count, ordered_map
-from training.generated_data import write_data
-from training.load import ComputeConfig, make_synthesizer
-from training.manifest import Facts, Manifest, common_facts
-from training.picture_stream import Picture, Projected, Seeded, Source, stream_pictures
+from training.generation.generated_data import write_data
+from training.generation.load import ComputeConfig, make_synthesizer
+from training.generation.manifest import Facts, Manifest, common_facts
+from training.generation.picture_stream import Picture, Projected, Seeded, Source, stream_pictures
+from training.generation.plan import Plan, plan_pictures
+from training.generation.synthesis import StyleConfig
+from training.generation.w_files import load_w, save_w
 from training.pictures import MIN_CELL, PictureFormat, make_grid, save_image
-from training.plan import Plan, plan_pictures
 from training.snapshots import NetworkFile, load_network
-from training.synthesis import StyleConfig
-from training.w_files import load_w, save_w
 
 GRID_FILE = "grid.png"
 MAX_GRID_PIXELS = 2**28

@@ -12,13 +12,13 @@ from pathlib import Path
 from dnnlib import UserError
 from dnnlib.files import atomic_path
 from dnnlib.logs import logger
-from training.conditions import Condition, as_tensor
 from training.config import DataFacts
 from training.data.labels import DATASET_JSON
 from training.data.parallel import cpu_count, ordered_map
 from training.data.writers import Entry, ZipWriter
-from training.manifest import Facts
-from training.picture_stream import Picture
+from training.generation.conditions import Condition, as_tensor
+from training.generation.manifest import Facts
+from training.generation.picture_stream import Picture
 from training.pictures import PictureFormat, encode_picture
 
 _IN_A_FOLDER = 1000  # pictures

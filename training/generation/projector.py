@@ -15,19 +15,25 @@ from dnnlib import Config, UserError
 from dnnlib.files import sha256_file
 from dnnlib.logs import Progress, logger, track
 from torch_utils.world import choose_device
-from training.conditions import ANYTHING, Condition, as_tensor, class_conditions, parse_conditions
 from training.config import DataFacts
 from training.data.images import Pixels, decode_image, from_pillow, to_pillow
 from training.data.transforms import MODES, ChannelsName, center_crop, on_colour
-from training.load import make_synthesizer
-from training.manifest import common_facts
+from training.generation.conditions import (
+    ANYTHING,
+    Condition,
+    as_tensor,
+    class_conditions,
+    parse_conditions,
+)
+from training.generation.load import make_synthesizer
+from training.generation.manifest import common_facts
+from training.generation.projection import Features, Projection, ProjectionConfig, TargetDistance
+from training.generation.synthesis import StyleConfig, Synthesizer, class_center
+from training.generation.video import check_video, usable_format, write_video
+from training.generation.w_files import save_w
 from training.networks.generator import Generator
 from training.pictures import make_grid, save_image
-from training.projection import Features, Projection, ProjectionConfig, TargetDistance
 from training.snapshots import NetworkFile, load_network
-from training.synthesis import StyleConfig, Synthesizer, class_center
-from training.video import check_video, usable_format, write_video
-from training.w_files import save_w
 
 PICTURE, TARGET, BOTH, STYLE = "proj.png", "target.png", "target-and-proj.png", "projected_w.npz"
 VIDEO_FPS, VIDEO_FRAMES = 30, 300

@@ -20,11 +20,11 @@ from torch.export import Dim, ExportedProgram
 from dnnlib import Config, RunError, UserError
 from dnnlib.files import write_bytes
 from dnnlib.logs import logger
-from training.manifest import common_facts
+from training.generation.manifest import common_facts
+from training.generation.synthesis import StyleConfig, class_center, latents
 from training.networks.generator import Generator
 from training.pictures import to_uint8
 from training.snapshots import NetworkFile, load_network
-from training.synthesis import StyleConfig, class_center, latents
 
 ExportKind = Literal["onnx", "torch-export"]
 PixelType = Literal["float32", "uint8"]

@@ -16,14 +16,14 @@ from dnnlib.logs import logger, track
 from torch_utils.world import choose_device
 from training.config import DataFacts
 from training.data.images import Pixels
-from training.journey import Easing, Journey, Space
-from training.load import ComputeConfig, make_synthesizer
-from training.manifest import Facts, common_facts
+from training.generation.journey import Easing, Journey, Space
+from training.generation.load import ComputeConfig, make_synthesizer
+from training.generation.manifest import Facts, common_facts
+from training.generation.routes import Mode, Route, file_stem, plan_route
+from training.generation.synthesis import StyleConfig
+from training.generation.video import VideoFormat, check_video, usable_format, write_video
 from training.pictures import make_grid, save_image
-from training.routes import Mode, Route, file_stem, plan_route
 from training.snapshots import NetworkFile, load_network
-from training.synthesis import StyleConfig
-from training.video import VideoFormat, check_video, usable_format, write_video
 
 MIN_VIDEO_SIDE = 256  # pixels; smaller videos are enlarged
 MAX_VIDEO_SIDE = 8192  # pixels; what players take

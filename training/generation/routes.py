@@ -8,9 +8,9 @@ from typing import Literal
 
 from dnnlib import UserError
 from dnnlib.logs import logger
-from training.conditions import ANYTHING, Condition, class_conditions, parse_conditions
 from training.config import DataFacts
-from training.synthesis import random_classes
+from training.generation.conditions import ANYTHING, Condition, class_conditions, parse_conditions
+from training.generation.synthesis import random_classes
 
 Mode = Literal["class", "latent", "both"]
 _NAMED_STATIONS = 4  # in the file name
