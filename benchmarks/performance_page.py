@@ -13,20 +13,13 @@ from pathlib import Path
 
 import click
 
+from benchmarks.pages import markdown, replace_tables
 from benchmarks.records import Record
 from dnnlib.cli import CONTEXT, run
-from dnnlib.files import write_text
 from dnnlib.logs import logger
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
-BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def train_step_table(records: Sequence[Record]) -> str:
@@ -121,15 +114,11 @@ def device_section(results: dict[str, list[Record]]) -> str:
 
 def write_page(results: Path, page: Path) -> None:
     """Put the tables of every `*.json` in `results` between the marks of `page`."""
-    text = page.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    assert rest and END in rest, f"{page}: has no marks for the tables"
     sections = [
         device_section(json.loads(path.read_text(encoding="utf-8")))
         for path in sorted(results.glob("*.json"))
     ]
-    write_text(page, "\n\n".join([before + BEGIN, *sections, END + after]))
+    replace_tables(page, sections)
 
 
 @click.command(context_settings=CONTEXT)
