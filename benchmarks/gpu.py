@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -80,6 +81,19 @@ def commands(out: Path, quick: bool) -> list[tuple[str, list[str]]]:
             for precision in ("fp32", "fp16")
         ),
         ("metrics", [*python, "benchmarks.metrics", *write]),
+        *sanitizing(),
+    ]
+
+
+def sanitizing() -> list[tuple[str, list[str]]]:
+    """The operators' parity tests under NVIDIA's compute-sanitizer, where that is installed."""
+    sanitizer = shutil.which("compute-sanitizer")
+    if sanitizer is None:
+        return []
+    tests = ["pytest", "-x", "tests/gpu/test_bias_act.py", "tests/gpu/test_upfirdn2d.py"]
+    return [
+        (tool, [sanitizer, "--tool", tool, "--error-exitcode", "1", sys.executable, "-m", *tests])
+        for tool in ("memcheck", "racecheck")
     ]
 
 
@@ -104,6 +118,8 @@ def main(quick: bool, minutes: float) -> None:
         logger.info(f"   {time.monotonic() - started:.0f} s")
         if status.returncode != 0:
             failed.append(title)
+    if not sanitizing():
+        logger.info("compute-sanitizer is not on the PATH: memcheck and racecheck were not run")
     write_page(RESULTS, PAGE)
     logger.info(f"Results: {out}, {PAGE}")
     if failed or left:
