@@ -17,8 +17,8 @@ from upfirdn2d_cases import (
     LAYOUTS,
     OTHERS,
     SEPARABLE,
-    TOLERANCE,
     Case,
+    assert_near,
     random_inputs,
     square,
 )
@@ -36,11 +36,6 @@ GAIN = -1.5
 def expected(x: Tensor, f: Tensor | None, case: Case, flip: bool) -> Tensor:
     f = None if f is None else f.double()
     return resample(x.double(), f, case.axis_x, case.axis_y, flip, GAIN)
-
-
-def assert_near(y: Tensor, target: Tensor) -> None:
-    error = (y.double() - target).norm() / target.norm().clamp(min=1e-30)
-    assert error <= TOLERANCE[y.dtype], float(error)
 
 
 class Prepared:

@@ -108,3 +108,10 @@ def random_inputs(
     x = torch.randn(case.shape).to(dtype).contiguous(memory_format=layout)
     f = torch.randn(case.taps).to(torch.promote_types(dtype, torch.float32)) if case.taps else None
     return x, f
+
+
+def assert_near(actual: Tensor, target: Tensor, factor: float = 1) -> None:
+    """The error is within `factor` times the tolerance of the dtype; `target` is in float64."""
+    assert actual.shape == target.shape
+    error = (actual.double() - target).norm() / target.norm().clamp(min=1e-30)
+    assert error <= factor * TOLERANCE[actual.dtype], float(error)

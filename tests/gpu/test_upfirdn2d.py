@@ -15,8 +15,8 @@ from upfirdn2d_cases import (
     LAYOUTS,
     OTHERS,
     SEPARABLE,
-    TOLERANCE,
     Case,
+    assert_near,
     random_inputs,
 )
 
@@ -45,12 +45,6 @@ def kernels_and_plain(
     y = upfirdn2d(x, f, up, down, padding, flip, GAIN, impl="cuda")
     (dx,) = torch.autograd.grad(y, x, dy)
     return y.detach(), dx, target.detach(), target_dx
-
-
-def assert_near(actual: Tensor, target: Tensor, factor: float = 1) -> None:
-    assert actual.shape == target.shape
-    error = (actual.double() - target).norm() / target.norm().clamp(min=1e-30)
-    assert error <= factor * TOLERANCE[actual.dtype], float(error)
 
 
 @pytest.mark.parametrize("case", COMMON + SEPARABLE + OTHERS, ids=str)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from torch_utils.ops.filters import filter_size
 from torch_utils.ops.upfirdn2d import upfirdn2d
-from torch_utils.ops.upfirdn2d_geometry import Padding, parse_padding
+from torch_utils.ops.upfirdn2d_geometry import Padding, centred_padding, parse_padding
 
 # Channels on either side up to which a matrix product beats a 1x1 convolution on a CPU.
 _NARROW = 32
@@ -38,15 +38,11 @@ def conv2d_resample(
     Returns `[N, C_out, H', W']`.
     """
     kernel = w.shape[2]
-    fx, fy = filter_size(f)
-    x0, x1, y0, y1 = parse_padding(padding)
+    sides = list(parse_padding(padding))
     if up > 1:
-        x0, x1 = x0 + (fx + up - 1) // 2, x1 + (fx - up) // 2
-        y0, y1 = y0 + (fy + up - 1) // 2, y1 + (fy - up) // 2
+        sides = centred_padding(sides, filter_size(f), up=up)
     if down > 1:
-        x0, x1 = x0 + (fx - down + 1) // 2, x1 + (fx - down) // 2
-        y0, y1 = y0 + (fy - down + 1) // 2, y1 + (fy - down) // 2
-    sides = [x0, x1, y0, y1]
+        sides = centred_padding(sides, filter_size(f), down=down)
 
     if up == 1 and down == 1:
         return _conv2d(x, w, sides, 1, groups, flip_weight)

@@ -32,7 +32,12 @@ from torch_utils.ops.upfirdn2d_geometry import Axis
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 TOLERANCE = {torch.float16: 4e-3, torch.bfloat16: 3e-2, torch.float32: 1e-5, torch.float64: 1e-12}
 _TAPS = (1.0, 3.0, 3.0, 1.0)  # of the networks' resampling filter
-_AXES = (Axis(2, 1, 2, 1), Axis(1, 2, 1, 1), Axis(1, 1, 2, 1))
+_AXES = (  # up, down, and the blurs after a transposed convolution and before a strided one
+    Axis(2, 1, 2, 1),
+    Axis(1, 2, 1, 1),
+    Axis(1, 1, 2, 1),
+    Axis(1, 1, 2, 2),
+)
 
 
 @dataclass(frozen=True)

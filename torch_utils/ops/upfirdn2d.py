@@ -11,7 +11,7 @@ from torch_utils.ops.resampling import resample
 from torch_utils.ops.upfirdn2d_geometry import (
     Padding,
     Scale,
-    add_padding,
+    centred_padding,
     parse_axes,
     parse_scale,
 )
@@ -69,9 +69,7 @@ def filter2d(
     impl: Implementation = "auto",
 ) -> Tensor:
     """Filter images `[N, C, H, W]`; with `padding` 0 the size stays."""
-    taps_x, taps_y = filter_size(f)
-    sides = add_padding(padding, taps_x // 2, (taps_x - 1) // 2, taps_y // 2, (taps_y - 1) // 2)
-    return upfirdn2d(x, f, padding=sides, flip_filter=flip_filter, gain=gain, impl=impl)
+    return downsample2d(x, f, 1, padding, flip_filter, gain, impl)
 
 
 def upsample2d(
@@ -85,14 +83,7 @@ def upsample2d(
 ) -> Tensor:
     """Enlarge images `[N, C, H, W]` by `up`, keeping their mean; `padding` is at the new size."""
     up_x, up_y = parse_scale(up)
-    taps_x, taps_y = filter_size(f)
-    sides = add_padding(
-        padding,
-        (taps_x + up_x - 1) // 2,
-        (taps_x - up_x) // 2,
-        (taps_y + up_y - 1) // 2,
-        (taps_y - up_y) // 2,
-    )
+    sides = centred_padding(padding, filter_size(f), up=up)
     gain = gain * up_x * up_y  # the inserted zeros dilute the mean
     return upfirdn2d(x, f, up=up, padding=sides, flip_filter=flip_filter, gain=gain, impl=impl)
 
@@ -107,13 +98,5 @@ def downsample2d(
     impl: Implementation = "auto",
 ) -> Tensor:
     """Shrink images `[N, C, H, W]` by `down`; `padding` is at the old size."""
-    down_x, down_y = parse_scale(down)
-    taps_x, taps_y = filter_size(f)
-    sides = add_padding(
-        padding,
-        (taps_x - down_x + 1) // 2,
-        (taps_x - down_x) // 2,
-        (taps_y - down_y + 1) // 2,
-        (taps_y - down_y) // 2,
-    )
+    sides = centred_padding(padding, filter_size(f), down=down)
     return upfirdn2d(x, f, down=down, padding=sides, flip_filter=flip_filter, gain=gain, impl=impl)

@@ -65,6 +65,15 @@ def parse_padding(padding: Padding) -> tuple[int, int, int, int]:
     return x0, x1, y0, y1
 
 
-def add_padding(padding: Padding, x0: int, x1: int, y0: int, y1: int) -> list[int]:
-    """`padding` enlarged on each side."""
-    return [a + b for a, b in zip(parse_padding(padding), (x0, x1, y0, y1), strict=True)]
+def centred_padding(
+    padding: Padding, taps: tuple[int, int], up: Scale = 1, down: Scale = 1
+) -> list[int]:
+    """`padding`, as [x0, x1, y0, y1], plus what keeps a filter of (x, y) `taps` centred.
+
+    Along each axis `up` or `down` is 1; so many times the pixels come out, or one in so many.
+    """
+    sides = []
+    for axis, size in zip(parse_axes(up, down, padding), taps, strict=True):
+        sides.append(axis.before + (size + axis.up - axis.down) // 2)
+        sides.append(axis.after + (size - axis.up - axis.down + 1) // 2)
+    return sides

@@ -40,10 +40,18 @@ CPP_TYPES = {  # as types.cuh names them
 PROBE = ("probe.cu", "probe")  # the smallest kernel: where it works, so do the others
 
 Function = TypeVar("Function", bound=Callable[..., object])
-# torch.compile asks once while it traces, instead of tracing through the answer.
-_constant_when_compiled: Callable[[Function], Function] = torch.compiler.assume_constant_result
 
 _INVALID_CONTEXT = 201  # CUDA_ERROR_INVALID_CONTEXT
+
+
+def _constant_when_compiled(function: Function) -> Function:
+    """Let torch.compile call `function` once while it traces, instead of tracing through it.
+
+    The mark is all that `torch.compiler.assume_constant_result` leaves; that one imports the whole
+    compiler, which takes half as long again as all else that a script starts with.
+    """
+    function.__dict__["_dynamo_marked_constant"] = True
+    return function
 
 
 @dataclass(frozen=True)

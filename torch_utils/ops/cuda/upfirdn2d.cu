@@ -126,9 +126,11 @@ __device__ __forceinline__ void unpack(const Words& words, Accumulate<T>* values
 // Channels last and up to 4 x 4 taps. A thread computes OutW x OutH outputs of 16 bytes of
 // channels, a row of pixels at a time. Neighbouring threads of a block, (channels, columns), read
 // the same pixels at about the same time, out of the L1 cache. The grid is (channels and columns,
-// rows, images).
+// rows, images). In double two blocks at once are asked for, as otherwise ptxas aims at six of them
+// on sm_86 and sm_89, and spills; 0 leaves the choice to it.
 template <typename T, int Up, int Down, int Taps, int OutW, int OutH>
-__global__ void __launch_bounds__(256) upfirdn2d_channels_last(const UpfirdnParams p) {
+__global__ void __launch_bounds__(256, sizeof(T) == 8 ? 2 : 0)
+upfirdn2d_channels_last(const UpfirdnParams p) {
     using A = Accumulate<T>;
     constexpr int n = 16 / sizeof(T), in_w = span<Up, Down, Taps>(OutW);
     __shared__ A shared_taps[Taps * Taps];
