@@ -69,6 +69,20 @@ def test_fid_of_fewer_images_than_features_matches_nuclear_norm():
     assert fid(real, fake) == pytest.approx(expected.item(), rel=1e-6)
 
 
+def test_fid_of_dependent_features_matches_nuclear_norm():
+    """One twice another, one constant: these covariances have no Cholesky factor."""
+    real, fake = (
+        torch.cat([x, 2 * x[:, :1], torch.ones(len(x), 1)], dim=1).double()
+        for x in (normal(60), normal(50, seed=1) * 0.5 + 1)
+    )
+    x, y = real - real.mean(0), fake - fake.mean(0)
+    trace = torch.linalg.matrix_norm(x @ y.T / 3000**0.5, ord="nuc")
+    expected = (real.mean(0) - fake.mean(0)).square().sum() - 2 * trace
+    expected += x.square().sum() / 60 + y.square().sum() / 50
+    assert fid(real, fake) == pytest.approx(expected.item(), rel=1e-6)
+    assert fid(fake, real) == pytest.approx(fid(real, fake), rel=1e-9)
+
+
 def test_fid_of_shift_and_scale():
     x = normal(500).double()
     variance = x.var(0, correction=0).sum().item()
