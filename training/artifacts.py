@@ -13,9 +13,11 @@ from torch_utils.checkpoint import save_state
 from torch_utils.world import World
 from training.config import TrainingConfig
 from training.data.dataset import ImageDataset
+from training.data.images import Pixels
 from training.diversity import diversity, pairwise_distances, warn_of_collapse
 from training.networks.generator import Generator
 from training.pictures import save_image
+from training.report.run_report import RunReport
 from training.reporting import Reporter
 from training.runs import STATE_FILE
 from training.samples import COLUMNS, SampleSheet, draw_noise
@@ -51,22 +53,24 @@ class RunFiles:
         self.config, self.state, self.dataset = config, state, dataset
         self.run_dir, self.device = run_dir, device
         self.reporter = Reporter(run_dir, device)
+        self.report = RunReport(run_dir, config)
         self.sheet = SampleSheet(state.players.G_ema, dataset, config.seed)
 
     def first_pictures(self) -> None:
         """What there is to learn, and where learning begins."""
-        save_image(self.run_dir / "reals.png", self.sheet.picture(self.sheet.reals))
-        save_image(self.run_dir / "fakes_init.png", self.sheet.picture(self._fakes()))
+        self._save_picture("reals.png", self.sheet.picture(self.sheet.reals))
+        self._save_picture("fakes_init.png", self.sheet.picture(self._fakes()))
+        self.report.refresh()
 
     def snapshot(self) -> None:
         """Pictures and the network; warns when the images of a class become alike."""
         number = f"{self.state.nimg // 1000:06d}"
         fakes = self._fakes()
-        save_image(self.run_dir / f"fakes{number}.png", self.sheet.picture(fakes))
+        self._save_picture(f"fakes{number}.png", self.sheet.picture(fakes))
         self._watch_diversity(fakes)
         noise = draw_noise(self.state.players, self._some_images())
         if noise is not None:
-            save_image(self.run_dir / f"noise{number}.png", noise)
+            self._save_picture(f"noise{number}.png", noise)
         self._save_network(self.run_dir / snapshot_name(self.state.nimg))
 
     def scores(self, scores: Sequence[Score]) -> None:
@@ -82,10 +86,15 @@ class RunFiles:
                 self._save_network(self.run_dir / name)
 
     def save_state(self) -> None:
-        """The checkpoint, then no more snapshots than asked for."""
+        """The checkpoint, then no more snapshots than asked for, and report.html."""
         save_state(self.run_dir / STATE_FILE, self.state.state_dict())
         if self.config.run.keep is not None:
             prune_snapshots(self.run_dir, self.config.run.keep)
+        self.report.refresh()
+
+    def _save_picture(self, name: str, pixels: Pixels) -> None:
+        save_image(self.run_dir / name, pixels)
+        self.report.add(self.run_dir / name, pixels)
 
     def _save_network(self, path: Path) -> None:
         save_network(path, self.state.players, self.config, self.state.nimg)
