@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import click
 
@@ -11,7 +10,6 @@ from dnnlib.cli import CONTEXT, run
 from training.generation.export import ExportConfig, ExportKind, PixelType, export_network
 from training.generation.script_options import style_options
 from training.generation.synthesis import StyleConfig
-from training.networks.generator import NoiseMode
 
 
 class BatchSize(click.ParamType[int | None]):
@@ -22,6 +20,7 @@ class BatchSize(click.ParamType[int | None]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | None:
+        """A number from 1, or None for `dynamic`."""
         text = str(value)
         if text != "dynamic" and not (text.isdecimal() and int(text) > 0):
             self.fail(f"takes 'dynamic' or a number from 1, found {value!r}", param, ctx)
@@ -59,9 +58,7 @@ def main(
     kind: ExportKind | None,
     batch: int | None,
     pixels: PixelType,
-    trunc: float,
-    trunc_center: Literal["global", "class"],
-    noise_mode: NoiseMode,
+    style: StyleConfig,
 ) -> None:
     """Write a network's generator as a file that runs without this project.
 
@@ -75,7 +72,7 @@ def main(
             kind=kind,
             batch=batch,
             pixels=pixels,
-            style=StyleConfig(trunc=trunc, trunc_center=trunc_center, noise_mode=noise_mode),
+            style=style,
         )
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import click
 
@@ -18,7 +17,6 @@ from training.generation.script_options import (
     switch,
 )
 from training.generation.synthesis import StyleConfig
-from training.networks.generator import NoiseMode
 from training.networks.precision import Precision
 from training.pictures import PictureFormat
 
@@ -51,7 +49,7 @@ DEFAULT_SEEDS = range(16)
 @click.option(
     "--labels-of",
     type=click.Path(path_type=Path),
-    help="A data set: seeds draw classes as often as they are there. [all equally often]",
+    help="A data set: seeds draw classes as often as they are there. [as in the training data]",
 )
 @style_options
 @click.option(
@@ -67,6 +65,7 @@ DEFAULT_SEEDS = range(16)
     type=click.Choice(["png", "jpg", "webp"]),
     default="png",
     show_default=True,
+    help="Of the files.",
 )
 @compute_options
 @click.option("--list-classes", "only_list", is_flag=True, help="Print the classes, make nothing.")
@@ -80,9 +79,7 @@ def main(
     count: int | None,
     classes: list[str] | None,
     labels_of: Path | None,
-    trunc: float,
-    trunc_center: Literal["global", "class"],
-    noise_mode: NoiseMode,
+    style: StyleConfig,
     projected_w: Path | None,
     save_w: bool,
     grid: bool,
@@ -110,7 +107,7 @@ def main(
             classes=None if classes is None else tuple(classes),
             labels_of=labels_of,
             projected_w=projected_w,
-            style=StyleConfig(trunc=trunc, trunc_center=trunc_center, noise_mode=noise_mode),
+            style=style,
             grid=grid,
             save_w=save_w,
             format=picture_format,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import click
 
@@ -22,7 +21,6 @@ from training.generation.script_options import (
 )
 from training.generation.synthesis import StyleConfig
 from training.generation.video import VideoFormat
-from training.networks.generator import NoiseMode
 from training.networks.precision import Precision
 
 
@@ -69,7 +67,9 @@ from training.networks.precision import Precision
     show_default=True,
     help="Duration of each transition.",
 )
-@click.option("--fps", type=click.IntRange(1, 240), default=30, show_default=True)
+@click.option(
+    "--fps", type=click.IntRange(1, 240), default=30, show_default=True, help="Frames a second."
+)
 @click.option(
     "--grid", type=Size(), default="1x1", show_default=True, help="Pictures side by side, as 4x2."
 )
@@ -103,9 +103,7 @@ def main(
     fps: int,
     grid: tuple[int, int],
     strip: int | None,
-    trunc: float,
-    trunc_center: Literal["global", "class"],
-    noise_mode: NoiseMode,
+    style: StyleConfig,
     video_format: VideoFormat,
     precision: Precision,
     cuda_graphs: bool,
@@ -127,7 +125,7 @@ def main(
             seconds=seconds,
             fps=fps,
             strip=strip,
-            style=StyleConfig(trunc=trunc, trunc_center=trunc_center, noise_mode=noise_mode),
+            style=style,
             format=video_format,
             batch=batch,
             device=device,

@@ -39,8 +39,16 @@ from training.generation.script_options import Number, switch
     help="One style for all layers, or one for each: w+ is closer to the picture, w can be edited "
     "and mixed better.",
 )
-@click.option("--steps", type=click.IntRange(1, 10**6), default=1000, show_default=True)
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.option(
+    "--steps",
+    type=click.IntRange(1, 10**6),
+    default=1000,
+    show_default=True,
+    help="Steps of the search.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the search."
+)
 @click.option(
     "--lr",
     "learning_rate",

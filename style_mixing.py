@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import click
 
@@ -18,7 +17,6 @@ from training.generation.script_options import (
 )
 from training.generation.style_mixing import StyleMixingConfig, mix_styles
 from training.generation.synthesis import StyleConfig
-from training.networks.generator import NoiseMode
 from training.networks.precision import Precision
 
 
@@ -66,9 +64,7 @@ def main(
     classes: list[str] | None,
     row_classes: list[str] | None,
     column_classes: list[str] | None,
-    trunc: float,
-    trunc_center: Literal["global", "class"],
-    noise_mode: NoiseMode,
+    style: StyleConfig,
     images: bool,
     precision: Precision,
     cuda_graphs: bool,
@@ -87,7 +83,7 @@ def main(
             layers=None if layers is None else tuple(layers),
             row_classes=None if of_rows is None else tuple(of_rows),
             column_classes=None if of_columns is None else tuple(of_columns),
-            style=StyleConfig(trunc=trunc, trunc_center=trunc_center, noise_mode=noise_mode),
+            style=style,
             images=images,
             batch=batch,
             device=device,

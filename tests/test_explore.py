@@ -170,6 +170,7 @@ def test_what_the_page_is_told_of_the_network(page: TestClient, network: Path) -
         "width": 16,
         "height": 16,
         "classes": list(CLASSES),
+        "noise": True,
         "kimg": 5,
         "device": page.get("/network").json()["device"],
         "precision": "fp32",

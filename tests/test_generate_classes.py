@@ -74,12 +74,13 @@ def test_a_mixture_tells_how_to_ask_for_it_again() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("dog:x+cat:1", "weights are numbers, as in dog:0.7+cat:0.3, found 'x'"),
+        ("dog:x+cat:1", "weights are numbers up to 1000000, as in dog:0.7+cat:0.3, found 'x'"),
         ("dog:nan", "found 'nan'"),
         ("dog:1+cat", "give each class of a mixture its weight, or none"),
         ("dog+1", "takes each class once"),
         ("dog+cow", "--class cow: no such class"),
-        ("dog+", "--class : no such class"),
+        ("dog+", "a mixture such as dog+cat has a class on both sides"),
+        ("dog:1+cat:2e6", "found '2e6'"),
         ("dog:0.5+cow:0.5", "--class cow: no such class"),
     ],
 )

@@ -79,6 +79,21 @@ def _frame(image: Image.Image, number: int) -> Image.Image:
     return image.convert("RGB")
 
 
+@pytest.mark.parametrize("video_format", ["gif", "webp"])
+def test_nothing_shows_through_transparent_frames(
+    tmp_path: Path, video_format: VideoFormat
+) -> None:
+    frames = [np.zeros((32, 96, 4), np.uint8) for _ in range(3)]
+    for number, frame in enumerate(frames):
+        frame[:, 32 * number : 32 * (number + 1)] = (200, 40, 40, 255)
+    write_video(frames, tmp_path / f"a.{video_format}", video_format, 10)
+    with Image.open(tmp_path / f"a.{video_format}") as image:
+        for number, frame in enumerate(frames):
+            image.seek(number)
+            found = np.asarray(image.convert("RGBA"))
+            assert np.array_equal(found[:, :, 3], frame[:, :, 3])
+
+
 def test_odd_sizes_repeat_their_last_pixels(tmp_path: Path) -> None:
     frame = np.zeros((33, 47, 3), np.uint8)
     frame[:, 40:] = 255

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,15 @@ class DataFacts(Config):
     class_names: tuple[str, ...]
     num_images: int
     digest: str
+    class_counts: tuple[Annotated[int, Field(ge=0)], ...] = ()  # images; empty: not known
+
+    @model_validator(mode="after")
+    def _counted(self) -> Self:
+        if self.class_counts and len(self.class_counts) != self.num_classes:
+            raise ValueError(f"class_counts must be one for each of {self.num_classes} classes")
+        if self.class_counts and sum(self.class_counts) != self.num_images:
+            raise ValueError(f"class_counts must add up to num_images ({self.num_images})")
+        return self
 
 
 Contrast = Literal["class", "instance"]  # views of images of a class, or of the same image alone

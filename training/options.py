@@ -118,6 +118,7 @@ def data_facts(dataset: ImageDataset) -> DataFacts:
         class_names=tuple(dataset.class_names),
         num_images=len(dataset),
         digest=dataset.digest,
+        class_counts=tuple(dataset.class_counts.tolist()),
     )
 
 

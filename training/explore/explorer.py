@@ -23,6 +23,7 @@ from training.explore.wishes import (
 from training.generation.load import ComputeConfig, make_synthesizer
 from training.generation.manifest import Facts, common_facts
 from training.generation.picture_stream import Picture, Seeded, stream_pictures
+from training.generation.pixel_noise import has_noise
 from training.generation.synthesis import StyleConfig
 from training.networks.precision import Precision
 from training.pictures import encode_picture, make_grid
@@ -77,6 +78,7 @@ class Explorer:
             "width": facts.width,
             "height": facts.height,
             "classes": list(facts.class_names),
+            "noise": has_noise(self._network.generator.synthesis),
             "kimg": self._network.nimg // 1000,
             "device": self._device,
             "precision": self._config.precision,

@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 
 from dnnlib import Config, UserError
 from training.config import DataFacts
-from training.generation.conditions import ANYTHING, class_conditions, parse_conditions
+from training.generation.class_draw import class_drawer
+from training.generation.conditions import parse_conditions
 from training.generation.plan import Plan
-from training.generation.synthesis import StyleConfig, random_classes
+from training.generation.synthesis import StyleConfig
 from training.networks.generator import NoiseMode
 from training.snapshots import class_index
 
@@ -75,10 +76,7 @@ def plan_wish(facts: DataFacts, wish: Wish) -> Plan:
     text = class_argument(facts, wish)
     if text is not None:
         return Plan(wish.seeds, tuple(parse_conditions(facts, [text])))
-    known = class_conditions(facts)
-    if not known:
-        return Plan(wish.seeds, draw=lambda seed: ANYTHING)
-    return Plan(wish.seeds, draw=lambda seed: known[random_classes(len(known), 1, seed)[0]])
+    return Plan(wish.seeds, draw=class_drawer(facts, facts.class_counts))
 
 
 def class_argument(facts: DataFacts, wish: Wish) -> str | None:

@@ -15,6 +15,7 @@ from training.generation.class_names import file_names
 from training.snapshots import class_index
 
 ALL = "all"
+MAX_WEIGHT = 10**6
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,10 @@ def as_tensor(conditions: Sequence[Condition], c_dim: int) -> Tensor:
 def _parse(facts: DataFacts, classes: Sequence[Condition], text: str) -> Condition:
     if text in facts.class_names or not {":", "+"} & set(text):
         return classes[class_index(facts, text)]
-    terms = [_parse_term(facts, text, part.strip()) for part in text.split("+")]
+    parts = [part.strip() for part in text.split("+")]
+    if not all(parts):
+        raise UserError(f"--class {text}: a mixture such as dog+cat has a class on both sides of +")
+    terms = [_parse_term(facts, text, part) for part in parts]
     given = [weight for _, weight in terms if weight is not None]
     if 0 < len(given) < len(terms):
         raise UserError(f"--class {text}: give each class of a mixture its weight, or none of them")
@@ -96,9 +100,10 @@ def _parse_term(facts: DataFacts, text: str, part: str) -> tuple[int, float | No
         number = float(weight)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) <= MAX_WEIGHT:
         raise UserError(
-            f"--class {text}: weights are numbers, as in dog:0.7+cat:0.3, found {weight!r}"
+            f"--class {text}: weights are numbers up to {MAX_WEIGHT}, as in dog:0.7+cat:0.3, found "
+            f"{weight!r:.80}"
         )
     return class_index(facts, name.strip()), number
 

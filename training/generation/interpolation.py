@@ -102,6 +102,8 @@ def _strip(config: InterpolationConfig, journey: Journey, count: int) -> Pixels:
 
 
 def _check_size(config: InterpolationConfig, facts: DataFacts) -> None:
+    if facts.num_channels == 2:
+        raise UserError("--network: makes pictures of 2 channels, videos have 1, 3 or 4")
     columns, rows = config.grid
     width, height = columns * facts.width, rows * facts.height
     if max(width, height) > MAX_VIDEO_SIDE:

@@ -19,8 +19,9 @@ from dnnlib import Config, UserError
 from dnnlib.logs import logger
 from torch_utils.world import choose_device
 from training.config import DataFacts
+from training.generation.class_draw import class_drawer
 from training.generation.conditions import as_tensor, parse_conditions
-from training.generation.synthesis import StyleConfig, Synthesizer, random_classes
+from training.generation.synthesis import StyleConfig, Synthesizer
 from training.networks.generator import NoiseMode
 from training.networks.precision import (
     Precision,
@@ -105,8 +106,8 @@ class LoadedGenerator:
     ) -> Tensor:
         num_classes = self.facts.num_classes
         if classes is None:
-            drawn = [random_classes(num_classes, 1, seed)[0] for seed in seeds if num_classes > 0]
-            return torch.tensor(drawn or [0] * len(seeds))
+            draw = class_drawer(self.facts, self.facts.class_counts)
+            return as_tensor([draw(seed) for seed in seeds], num_classes)
         each = [classes] * len(seeds) if isinstance(classes, str | int) else classes
         conditions = parse_conditions(self.facts, [str(name) for name in each])
         if len(conditions) != len(seeds):

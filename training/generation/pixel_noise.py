@@ -34,6 +34,11 @@ def synthesise_with(synthesis: nn.Module, ws: Tensor, noise: Tensor) -> Tensor:
     return images
 
 
+def has_noise(synthesis: nn.Module) -> bool:
+    """Whether any layer adds noise; SNGAN's do not."""
+    return bool(_shapes(synthesis))
+
+
 def _shapes(synthesis: nn.Module) -> dict[str, tuple[int, ...]]:
     """(height, width) of each layer's noise, by the name of its buffer."""
     return {

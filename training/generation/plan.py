@@ -7,15 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from dnnlib import UserError
 from dnnlib.logs import logger
 from training.captions import drawable
 from training.config import DataFacts
 from training.data.dataset import DataConfig, open_dataset
-from training.generation.conditions import ANYTHING, Condition, class_conditions, parse_conditions
-from training.generation.synthesis import drawn_labels, random_classes
+from training.generation.class_draw import class_drawer
+from training.generation.conditions import Condition, parse_conditions
 
 Item = tuple[int, Condition]  # a seed and what it is asked to show
 
@@ -62,32 +60,35 @@ def plan_pictures(
 ) -> Plan:
     """What `seeds` and `classes` ask for, repeated ones once.
 
-    Without `classes` each seed draws one: in the proportions of the data set `labels_of`, or all
-    equally often. Raises `UserError` for a class that does not exist, and for a data set that does
-    not have the classes of the network.
+    Without `classes` each seed draws one: in the proportions of the data set `labels_of`, or of the
+    training data, or all equally often where the network file does not know those. Raises
+    `UserError` for a class that does not exist, and for a data set that does not have the classes
+    of the network.
     """
     seeds = seeds if isinstance(seeds, range) else list(dict.fromkeys(seeds))
     if classes is not None:
         return Plan(seeds, tuple(dict.fromkeys(parse_conditions(facts, classes))))
-    if facts.num_classes == 0:
-        return Plan(seeds, draw=lambda seed: ANYTHING)
-    known = class_conditions(facts)
-    if labels_of is not None:
-        labels = _labels_of(labels_of, facts)
-        logger.info(f"No --class: each seed draws its own, as often as in {labels_of}")
-        return Plan(seeds, draw=lambda seed: known[int(drawn_labels(labels, [seed])[0])])
-    logger.info("No --class: each seed draws its own, all equally often")
-    return Plan(seeds, draw=lambda seed: known[random_classes(len(known), 1, seed)[0]])
+    counts = facts.class_counts if labels_of is None else _counts_in(labels_of, facts)
+    if facts.num_classes > 0:
+        where = "the training data" if labels_of is None else labels_of
+        often = f"as often as in {where}" if counts else "all equally often"
+        logger.info(f"No --class: each seed draws its own, {often}")
+    return Plan(seeds, draw=class_drawer(facts, counts))
 
 
-def _labels_of(path: Path, facts: DataFacts) -> Tensor:
+def _counts_in(path: Path, facts: DataFacts) -> Sequence[int]:
+    """Images of each of the network's classes in a data set: by name, or else by number."""
     dataset = open_dataset(DataConfig(path=str(path)))
     if dataset.num_classes != facts.num_classes:
         raise UserError(
             f"--labels-of {path}: has {dataset.num_classes or 'no'} classes, the network has "
-            f"{facts.num_classes}; name the data it was trained on"
+            f"{facts.num_classes or 'none'}; name the data it was trained on"
         )
-    return dataset.labels
+    counts: list[int] = dataset.class_counts.tolist()
+    by_name = dict(zip(dataset.class_names, counts, strict=True))
+    if set(by_name) != set(facts.class_names):
+        return counts
+    return [by_name[name] for name in facts.class_names]
 
 
 def _shown(condition: Condition) -> str:

@@ -57,13 +57,16 @@ class Projection:
 
     The target of `distance` is of the generator's size, and all are on its device. Without
     `noise_reg` the constant noise stays what it is; with it the noise is fitted too, and held back
-    from carrying the picture. Raises `UserError` for `noise_reg` of a generator without noise.
+    from carrying the picture. Raises `UserError` for `noise_reg` of a generator without noise, and
+    for w+ of one whose layers share a style.
     """
 
     def __init__(
         self, generator: Generator, distance: TargetDistance, c: Tensor, config: ProjectionConfig
     ) -> None:
         self._generator, self._distance, self._config = generator, distance, config
+        if config.space == "w+" and generator.num_ws == 1:
+            raise UserError("--space w+: all layers of the network share one style; use --space w")
         center = class_center(generator, c)[:, None]  # [1, 1, w_dim]
         self._spread = _spread(generator, c, center)
         layers = 1 if config.space == "w" else generator.num_ws

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from dnnlib import Config, UserError
-from dnnlib.files import sha256_file
+from dnnlib.files import read_plain, sha256_file
 from dnnlib.logs import Progress, logger, track
 from torch_utils.world import choose_device
 from training.config import DataFacts
@@ -98,9 +98,9 @@ def read_target(path: Path, facts: DataFacts) -> Tensor:
     Raises `UserError` for a file that is missing or no picture, and for a network of two channels.
     """
     try:
-        data = path.read_bytes()
+        data = read_plain(path)
     except OSError as error:
-        raise UserError(f"--target {path}: cannot be read ({error.strerror})") from None
+        raise UserError(f"--target {path}: cannot be read ({error.strerror}); check it") from None
     if facts.num_channels not in _CHANNELS:
         raise UserError(f"--network: has {facts.num_channels} channels, pictures have 1, 3 or 4")
     image = to_pillow(decode_image(data, f"--target {path}"))

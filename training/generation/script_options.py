@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
-from dnnlib.cli import Command
+from dnnlib import Config
+from dnnlib.cli import Command, device_option
+from training.generation.synthesis import StyleConfig
 
 
 class Number(click.FloatRange):
@@ -20,6 +23,7 @@ class Number(click.FloatRange):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
+        """`value` as a float within the range."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
             self.fail(f"takes a finite number, found {value!r}", param, ctx)
@@ -42,13 +46,7 @@ def network_options(command: Command) -> Command:
             required=True,
             help="A network: file, URL, or run folder (its best network).",
         ),
-        click.option(
-            "--device",
-            type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-            default="auto",
-            show_default=True,
-            help="Where to compute; auto takes the fastest there is.",
-        ),
+        device_option,
         click.option(
             "--batch",
             type=click.IntRange(min=1),
@@ -97,9 +95,9 @@ def truncation_option(command: Command) -> Command:
 
 
 def style_options(command: Command) -> Command:
-    """How latents become images: `trunc`, `trunc_center`, `noise_mode`."""
+    """How latents become images, as one argument: `style`, a `StyleConfig`."""
     return _apply(
-        command,
+        _collecting("style", StyleConfig, command),
         truncation_option,
         click.option(
             "--trunc-center",
@@ -116,6 +114,17 @@ def style_options(command: Command) -> Command:
             help="Per-pixel noise: one for all images, another for every image, or none.",
         ),
     )
+
+
+def _collecting(name: str, config: type[Config], command: Command) -> Command:
+    """`command` with the options that are fields of `config` in one argument, `name`."""
+
+    @wraps(command)
+    def collecting(**options: object) -> object:
+        fields = {field: options.pop(field) for field in config.model_fields}
+        return command(**options, **{name: config.model_validate(fields)})
+
+    return cast(Command, collecting)
 
 
 def _apply(command: Command, *options: Callable[[Command], Command]) -> Command:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
@@ -84,7 +85,11 @@ def write_video(
     if video_format == "mp4":
         frames = map(_for_h264, frames)
         output = ("-metadata", f"comment={comment}", *output) if comment else output
-    _encode(frames, path, fps, output)
+    with atomic_path(path) as temporary:
+        if (complaint := _encode(frames, temporary, fps, output)) is not None:
+            raise RunError(f"{path}: ffmpeg failed ({complaint}); is the disk full?")
+        if video_format == "webp":
+            _replace_frames(temporary)
 
 
 def _for_h264(frame: Pixels) -> Pixels:
@@ -93,18 +98,18 @@ def _for_h264(frame: Pixels) -> Pixels:
     return np.pad(frame[:, :, :3], ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
-def _encode(frames: Iterable[Pixels], path: Path, fps: int, output: Sequence[str]) -> None:
+def _encode(frames: Iterable[Pixels], path: Path, fps: int, output: Sequence[str]) -> str | None:
+    """Write `frames` to `path`; what ffmpeg complains of where it fails."""
     remaining = iter(frames)
     first = next(remaining)
     height, width, channels = first.shape
     with ExitStack() as stack:
-        temporary = stack.enter_context(atomic_path(path))
         complaints = stack.enter_context(TemporaryFile())
         command = [
             *(imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-loglevel", "error", "-y"),
             *("-f", "rawvideo", "-pix_fmt", _PIXEL_FORMATS[channels]),
             *("-s", f"{width}x{height}", "-r", str(fps), "-i", "pipe:0"),
-            *(*output, str(temporary)),
+            *(*output, str(path)),
         ]
         # In a session of its own, so that Ctrl-C reaches us alone.
         encoder = subprocess.Popen(
@@ -116,8 +121,7 @@ def _encode(frames: Iterable[Pixels], path: Path, fps: int, output: Sequence[str
             for frame in chain([first], remaining):
                 encoder.stdin.write(np.ascontiguousarray(frame).data)
             encoder.stdin.close()
-        if encoder.wait() != 0:
-            raise RunError(f"{path}: ffmpeg failed ({_last_line(complaints)}); is the disk full?")
+        return None if encoder.wait() == 0 else _last_line(complaints)
 
 
 def _end(encoder: subprocess.Popen[bytes]) -> None:
@@ -131,6 +135,24 @@ def _last_line(file: IO[bytes]) -> str:
     file.seek(0)
     lines = file.read().decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else "without a word"
+
+
+def _replace_frames(path: Path) -> None:
+    """Let each frame of a WebP replace the one before; ffmpeg lays it on top, which shows through.
+
+    Sets the blending bit of each ANMF chunk (WebP container specification, "Animation").
+    """
+    with path.open("r+b") as file:
+        file.seek(12)  # behind "RIFF", size, "WEBP"
+        while len(head := file.read(8)) == 8:
+            name, size = struct.unpack("<4sI", head)
+            begin = file.tell()
+            if name == b"ANMF":
+                file.seek(begin + 15)
+                flags = file.read(1)[0]
+                file.seek(begin + 15)
+                file.write(bytes([flags | 0b10]))
+            file.seek(begin + size + size % 2)
 
 
 def _write_folder(frames: Iterable[Pixels], path: Path) -> None:

@@ -179,6 +179,7 @@ async function begin() {
   fields.seed.max = network.max_seed;
   fields.rows.max = fields.columns.max = network.max_side;
   for (const part of form.querySelectorAll(".with-classes")) part.hidden = classes === 0;
+  byId("noise").hidden = !network.noise;
   offerClasses(fields.first_class, byId("find-first"), "each seed draws its own");
   offerClasses(fields.second_class, byId("find-second"), "no other");
 
