@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from pydantic import Field
 
 from dnnlib import Config, UserError
-from dnnlib.cli import CONTEXT, NameList, run
+from dnnlib.cli import CONTEXT, NameList, device_option, run
 from dnnlib.download import is_url
 from dnnlib.logs import logger
 from metrics.checks import check_instruments, check_metrics
@@ -185,7 +185,9 @@ def choose_outdir(config: MeasureConfig, network: NetworkFile | None) -> Path | 
     try:
         config.outdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--outdir {config.outdir}: cannot be made ({error.strerror})") from error
+        raise UserError(
+            f"--outdir {config.outdir}: cannot be made ({error.strerror}); choose another place"
+        ) from error
     return config.outdir
 
 
@@ -266,14 +268,15 @@ def refuse_generation(context: click.Context, fakes: str | None) -> None:
     show_default=True,
     help="Classes of generated images: as often as in the data, or all equally often.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@compute_options
 @click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-    default="auto",
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
     show_default=True,
+    help="Of the generated images.",
 )
+@compute_options
+@device_option
 @click.option(
     "--gpus",
     type=click.IntRange(min=1),

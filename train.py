@@ -9,7 +9,7 @@ from typing import Literal
 import click
 import torch
 
-from dnnlib.cli import CONTEXT, EXIT_SIGNAL, config_options, run
+from dnnlib.cli import CONTEXT, EXIT_SIGNAL, config_options, device_option, run
 from dnnlib.errors import UserError
 from dnnlib.files import sha256_file
 from dnnlib.logs import logger
@@ -100,12 +100,7 @@ def make_evaluate(config: TrainingConfig, dataset: ImageDataset) -> Evaluate | N
 @click.option("--outdir", type=click.Path(path_type=Path), help="Folder of all runs.")
 @click.option("--data", help="Images to train on: a folder or a zip.")
 @click.option("--cfg", type=click.Choice(PRESET_NAMES), help="Preset of all options. [auto]")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cuda", "cpu", "mps"]),
-    default="auto",
-    show_default=True,
-)
+@device_option
 @click.option(
     "--gpus",
     type=click.IntRange(min=1),

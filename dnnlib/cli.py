@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from types import FrameType
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
@@ -13,10 +16,18 @@ import click
 
 from dnnlib.config import Config
 from dnnlib.errors import RunError, UserError
-from dnnlib.logs import setup_logging
+from dnnlib.logs import printable, setup_logging
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 EXIT_SIGNAL = 128  # plus the number of the signal, after a clean end
+
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute; auto takes the fastest there is.",
+)
 
 # --beta_start and --beta-start are the same option.
 CONTEXT = {
@@ -29,21 +40,39 @@ CONTEXT = {
 def run(command: click.Command, args: Sequence[str] | None = None) -> NoReturn:
     """Run a script's command and exit: 0 done, 1 failed, 2 usage, 130 interrupted.
 
-    A `UserError` or a wrong option gives one line on stderr, without a traceback.
+    A `UserError`, a wrong option, or a file that the system refuses gives one line on stderr,
+    without a traceback.
     """
     setup_logging()
     signal.signal(signal.SIGTERM, _terminate)
+    threading.excepthook = _thread_ended
+    typed = sys.argv[1:] if args is None else args
     try:
-        status = command.main(args=args, standalone_mode=False)
+        _refuse_empty(typed)
+        status = command.main(args=list(typed), standalone_mode=False)
     except UserError as error:
         _fail(str(error))
     except RunError as error:
         _fail(str(error), EXIT_FAILED)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
+    except OSError as error:
+        place = "the output" if error.filename is None else os.fsdecode(error.filename)
+        _fail(f"{place}: {error.strerror or error}; check the path and the disk")
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", EXIT_INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _refuse_empty(args: Sequence[str]) -> None:
+    """Raise `click.UsageError` for an empty value, which would mean the current folder."""
+    for before, arg in pairwise(["", *args]):
+        name = arg.removesuffix("=") if arg.startswith("-") and arg.endswith("=") else before
+        if not arg or name != before:
+            raise click.UsageError(
+                f"{name or 'the first argument'}: is empty, as an unset variable of the shell is; "
+                "give a value or leave it out"
+            )
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
@@ -51,8 +80,14 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(EXIT_SIGNAL + number)
 
 
+def _thread_ended(args: threading.ExceptHookArgs) -> None:
+    """Show a thread's traceback, but for a disk that refuses: whoever waits for it tells that."""
+    if not isinstance(args.exc_value, OSError):
+        threading.__excepthook__(args)
+
+
 def _fail(message: str, status: int = EXIT_USAGE) -> NoReturn:
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    click.echo(f"Error: {printable(' '.join(message.split()))}", err=True)
     sys.exit(status)
 
 
@@ -64,13 +99,14 @@ class SeedList(click.ParamType[list[int]]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> list[int]:
+        """Seeds below 2^32, in the order given; a list passes as it is."""
         if isinstance(value, list):
             return value
         seeds: list[int] = []
         for part in str(value).split(","):
-            match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+            match = re.fullmatch(r"\s*(\d{1,20})(?:-(\d{1,20}))?\s*", part, re.ASCII)
             if match is None:
-                self.fail(f"takes numbers and ranges like 0-35,77, found {value!r}", param, ctx)
+                self.fail(f"takes numbers and ranges like 0-35,77, found {value!r:.80}", param, ctx)
             first, last = int(match[1]), int(match[2] or match[1])
             if last < first:
                 self.fail(f"has a range that runs backwards: {part.strip()!r}", param, ctx)
@@ -88,6 +124,7 @@ class NameList(click.ParamType[list[str]]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> list[str]:
+        """Names without the spaces around them, in the order given; a list passes as it is."""
         if isinstance(value, list):
             return value
         names = [part.strip() for part in str(value).split(",")]
@@ -107,7 +144,7 @@ class Size(click.ParamType[tuple[int, int]]):
         """Return (width, height) in pixels."""
         if isinstance(value, tuple):
             return value
-        match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", str(value).strip())
+        match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", str(value).strip(), re.ASCII)
         size = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if 0 in size:
             self.fail(f"takes 256 or 320x256 (width x height), found {value!r}", param, ctx)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -14,8 +15,8 @@ from dnnlib.logs import Progress
 
 
 def is_url(source: str) -> bool:
-    """Whether `source` is an http or https address."""
-    return urlparse(source).scheme in {"http", "https"}
+    """Whether `source` is meant as an http or https address."""
+    return source.lower().startswith(("http://", "https://"))
 
 
 def fetch(url: str, sha256: str | None = None) -> Path:
@@ -24,8 +25,12 @@ def fetch(url: str, sha256: str | None = None) -> Path:
     With `sha256` (hexadecimal) the content must have that digest. Raises `UserError` when the
     download fails or the digest differs; nothing partial stays behind.
     """
-    key = hashlib.sha256(url.encode()).hexdigest()[:16]
-    target = cache_dir() / "downloads" / f"{key}-{Path(urlparse(url).path).name or 'file'}"
+    key = hashlib.sha256(os.fsencode(url)).hexdigest()[:16]
+    try:
+        name = Path(urlparse(url).path).name
+    except ValueError as error:
+        raise UserError(f"{url}: is no address ({error}); check it") from None
+    target = cache_dir() / "downloads" / f"{key}-{name[-100:] or 'file'}"
     if target.is_file():
         return target
     with atomic_path(target) as temporary:

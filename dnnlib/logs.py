@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self, TypeVar
@@ -28,9 +28,17 @@ class _TqdmHandler(logging.Handler):
         stream.flush()
 
 
+def printable(text: str) -> str:
+    """`text` with all that a terminal would obey or cannot show, but newlines, written as \\x1b."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
 class _PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        message = super().format(record)
+        message = printable(super().format(record))
         return f"Warning: {message}" if record.levelno == logging.WARNING else message
 
 
@@ -44,17 +52,23 @@ def setup_logging() -> None:
         logger.addHandler(handler)
 
 
+class _QuietFileHandler(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say nothing of a full disk: what matters more than a log will fail and tell it."""
+
+
 @contextmanager
 def logged_to_file(path: Path) -> Iterator[None]:
     """Append `logger`'s records with timestamps to `path` meanwhile."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _QuietFileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logger.addHandler(handler)
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
 
 
 class Progress:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,17 +26,6 @@ class RealImages(Protocol):
 
     def batches(self, indices: Sequence[int], batch_size: int) -> Iterator[torch.Tensor]:
         """The pictures `indices` (each below `num_images`) in that order, uint8 `[n, C, H, W]`."""
-
-
-class FakeImages(Protocol):
-    """A generator, or a folder of what one has made."""
-
-    @property
-    def description(self) -> dict[str, Any]:
-        """Provenance that JSON can hold: network digest, truncation, seed, ..."""
-
-    def batches(self, count: int, batch_size: int) -> Iterator[torch.Tensor]:
-        """`count` pictures, uint8 `[n, C, H, W]`; fewer only where there are no more."""
 
 
 def fair_sample(num_images: int, count: int) -> list[int]:

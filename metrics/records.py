@@ -14,6 +14,7 @@ from pydantic import ConfigDict
 
 from dnnlib.config import Config
 from dnnlib.errors import UserError
+from dnnlib.json_lines import append_json_line
 
 
 class _Record(Config):
@@ -83,8 +84,7 @@ def append_record(run_dir: Path, record: MetricRecord) -> Path:
     """
     path = run_dir / f"metric-{record.metric}.jsonl"
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(record.model_dump_json() + "\n")
+        append_json_line(path, record.model_dump_json())
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({error.strerror}); free the disk or choose another place"

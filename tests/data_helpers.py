@@ -65,6 +65,14 @@ def labelled(labels: list[object], class_names: list[str] | None = None) -> dict
     return files | {"dataset.json": json.dumps(content).encode()}
 
 
+def write_two_classes(folder: Path) -> Path:
+    """A zip of twelve grey 8x8 images of two classes."""
+    files = labelled([index % 2 for index in range(12)])
+    for index, name in enumerate(sorted(files.keys() - {"dataset.json"})):
+        files[name] = png(index, 8, 8, 1)
+    return write_zip(folder / "data.zip", files)
+
+
 def tool(*args: object) -> int:
     """Exit status of dataset_tool.py with these arguments."""
     with pytest.raises(SystemExit) as ended:

@@ -1,69 +1,54 @@
-"""Killed without warning, at any moment, again and again: nothing is lost but the newest work."""
+"""Killed without warning, at any moment, again and again: nothing is lost but the newest work.
+
+Fifty kills in all; $DUDGAN_KILLS is another number for each of the three tests.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
+import json
 import os
-import random
-import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from data_helpers import labelled, png, write_zip
-from training_helpers import CPU, SMALL
+from bad_inputs.processes import (
+    FEATURES,
+    Work,
+    at_once,
+    conversion,
+    killed,
+    measurement,
+    small_data,
+    small_run,
+)
 
 from torch_utils.checkpoint import load_tensors
-from torch_utils.world import World
-from training.data.dataset import DataConfig, open_dataset
-from training.launch import LaunchRequest, launch
+from training.data.archive import ImageArchive
 from training.snapshots import network_snapshots
 
-KILLS = 20
+KIMG = 0.32
 
 
-def train(outdir: Path, data: Path) -> None:
-    """Train a very small run to its end, with a checkpoint every fourth step."""
-    torch.set_num_threads(1)
-    given = SMALL | {"cfg": "tiny", "kimg": 1.6, "tick": 0.032, "snap": 1, "workers": 0, "keep": 2}
-    request = LaunchRequest(
-        outdir=outdir, data=str(data), given=given, resume=None, exp_id=None, dry_run=False
-    )
-    launch(request, World(CPU), lambda config, dataset: None)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    files = labelled([index % 3 for index in range(12)])
-    for index, name in enumerate(sorted(files.keys() - {"dataset.json"})):
-        files[name] = png(index, 8, 8, 1)
-    path = write_zip(tmp_path_factory.mktemp("data") / "data.zip", files)
-    open_dataset(DataConfig(path=str(path))).check_classes()
-    return path
+def kills(usual: int) -> int:
+    """How many."""
+    return int(os.environ.get("DUDGAN_KILLS", usual))
 
 
 @pytest.mark.slow
-def test_twenty_kills_at_random_moments_change_nothing(tmp_path: Path, data: Path) -> None:
-    """A fork server has everything imported: a process comes up in milliseconds."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_kill"])
-    moments = random.Random(4)
-    killed = finished = 0
-    while killed < KILLS or finished == 0:
-        process = context.Process(target=train, args=(tmp_path / f"killed{finished}", data))
-        process.start()
-        process.join(moments.uniform(0.05, 1.5) if killed < KILLS else None)
-        if process.exitcode is None and process.pid is not None:
-            os.kill(process.pid, signal.SIGKILL)
-            killed += 1
-        process.join()
-        finished += process.exitcode == 0
-    train(tmp_path / "straight", data)
+def test_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    data = small_data(tmp_path / "data.zip")
+
+    def work(number: int) -> Work:
+        return partial(small_run, tmp_path / f"killed{number}", data, KIMG)
+
+    ended = killed(work, kills(20), longest=0.8, seed=4)
+    assert at_once([partial(small_run, tmp_path / "straight", data, KIMG)]) == [0]
     expected = network(tmp_path / "straight")
-    for number in range(finished):
-        tensors = network(tmp_path / f"killed{number}")
-        assert tensors.keys() == expected.keys()
-        assert all(torch.equal(tensor, expected[name]) for name, tensor in tensors.items())
+    for number in range(ended):
+        found = network(tmp_path / f"killed{number}")
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
 
 
 def network(outdir: Path) -> dict[str, torch.Tensor]:
@@ -71,5 +56,43 @@ def network(outdir: Path) -> dict[str, torch.Tensor]:
     (run_dir,) = outdir.iterdir()
     assert not list(run_dir.glob(".*"))
     tensors, metadata = load_tensors(network_snapshots(run_dir)[-1])
-    assert metadata["nimg"] == "1600"
+    assert metadata["nimg"] == str(round(KIMG * 1000))
     return tensors
+
+
+@pytest.mark.slow
+def test_conversion_goes_on_from_its_journal(tmp_path: Path) -> None:
+    def work(number: int) -> Work:
+        return partial(conversion, tmp_path / f"killed{number}.zip")
+
+    ended = killed(work, kills(15), longest=0.5, seed=5)
+    names = [f"killed{number}.zip" for number in range(ended)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    straight = tmp_path / "straight.zip"
+    assert at_once([partial(conversion, straight)]) == [0]
+    assert len(ImageArchive(straight)) == 1000
+    assert all((tmp_path / name).read_bytes() == straight.read_bytes() for name in names)
+
+
+@pytest.mark.slow
+def test_measuring_again_gives_the_same_scores(tmp_path: Path) -> None:
+    data = small_data(tmp_path / "data.zip", count=40)
+    (tmp_path / "own.py").write_text(FEATURES)
+    work = partial(measurement, data, tmp_path / "scores", tmp_path / "cache")
+    killed(lambda number: work, kills(15), longest=0.4, seed=6)
+    straight = partial(measurement, data, tmp_path / "straight", tmp_path / "other-cache")
+    assert at_once([straight]) == [0]
+    for name in ("kid50_full", "pr503_full"):
+        found, expected = (records(tmp_path / place, name) for place in ("scores", "straight"))
+        assert len(expected) == 1
+        assert all(results == expected[0] for results in found)
+    (features,) = (tmp_path / "cache" / "features").glob("*.safetensors")
+    (others,) = (tmp_path / "other-cache" / "features").glob("*.safetensors")
+    tensors, expected_tensors = load_tensors(features)[0], load_tensors(others)[0]
+    assert torch.equal(tensors["features"], expected_tensors["features"])
+
+
+def records(folder: Path, name: str) -> list[object]:
+    """The results of each line: each is whole."""
+    lines = (folder / f"metric-{name}.jsonl").read_text().splitlines()
+    return [json.loads(line)["results"] for line in lines]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from data_helpers import UNHURRIED, error_line, labelled, png, write_zip
+from data_helpers import UNHURRIED, error_line, write_two_classes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_helpers import exit_status
@@ -37,10 +37,7 @@ OPTIONS = ("--cfg", "tiny", "--kimg", 0.08, "--batch", 8, "--tick", 0.032, "--de
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve grey 8x8 images of two classes."""
-    files = labelled([index % 2 for index in range(12)])
-    for index, name in enumerate(sorted(files.keys() - {"dataset.json"})):
-        files[name] = png(index, 8, 8, 1)
-    return write_zip(tmp_path_factory.mktemp("data") / "data.zip", files)
+    return write_two_classes(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

@@ -39,12 +39,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            text = (file.metadata() or {}).get(METADATA, "{}")
-        return tensors, dict(json.loads(text))
+            metadata = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+        texts = {name: text for name, text in dict(metadata).items() if isinstance(text, str)}
+        return tensors, texts
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (safetensors.SafetensorError, OSError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error})") from None
+    except (safetensors.SafetensorError, OSError, MemoryError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: not a readable safetensors file ({error}); get or make it again"
+        ) from None
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

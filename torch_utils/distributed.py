@@ -16,20 +16,23 @@ from torch_utils.world import World
 
 
 def sum_(tensor: Tensor, world: World) -> None:
-    """Sum over all processes, in place."""
+    """Sum over all processes, in place; of any shape, the same in all of them."""
     if world.size > 1:
         dist.all_reduce(tensor)
 
 
 def average_flat(tensors: Sequence[Tensor], world: World) -> Tensor:
-    """Mean over all processes of float32 tensors, laid end to end: one all-reduce for all."""
+    """Mean over all processes of float32 tensors of any shapes, laid end to end, `[elements]`.
+
+    One all-reduce for all.
+    """
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
     sum_(flat, world)
     return flat if world.size == 1 else flat.div_(world.size)
 
 
 def copy_flat_(tensors: Sequence[Tensor], flat: Tensor) -> None:
-    """Fill `tensors` with what `average_flat` made of them."""
+    """Fill `tensors` with what `average_flat` made of them: `flat` `[elements]`."""
     parts = torch.split(flat, [tensor.numel() for tensor in tensors])
     shaped = [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
     torch._foreach_copy_(list(tensors), shaped)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from dnnlib import UserError
+from dnnlib.files import read_plain
 
 MAX_STEPS = 2_000_000  # instructions of a file; the largest published network has a tenth of that
 MAX_STORAGE_STEPS = 1000
@@ -68,14 +69,14 @@ def read_pickle(path: Path) -> object:
     """
     try:
         # In memory, where a length that goes beyond the end costs nothing.
-        return Machine(BytesIO(path.read_bytes()), _find_allowed, MAX_STEPS).run()
+        return Machine(BytesIO(read_plain(path)), _find_allowed, MAX_STEPS).run()
     except RefusedError as error:
         raise UserError(
             f"{path}: refused, it {error}, which no published network needs; nothing in it was "
             "run; get the file from its publishers"
         ) from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); check it") from None
     except (ValueError, TypeError, LookupError, OverflowError, RuntimeError, struct.error) as error:
         raise UserError(
             f"{path}: not a readable pickle, but truncated, damaged or of another kind "

@@ -22,7 +22,10 @@ class Stats:
         self._moments: dict[str, Tensor] = {}
 
     def report(self, name: str, values: Tensor) -> None:
-        """Add the finite elements of `values` to the statistic `name`, without synchronising."""
+        """Add the finite elements of `values`, of any shape, to the statistic `name`.
+
+        Does not wait for the device.
+        """
         x = values.detach().float().flatten()
         finite = x.isfinite()
         x = torch.where(finite, x, torch.zeros_like(x))

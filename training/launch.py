@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dnnlib import UserError
-from dnnlib.logs import logged_to_file, logger
+from dnnlib.logs import logger
 from torch_utils.modules import count_parameters
 from torch_utils.world import World
 from training.artifacts import Evaluate
@@ -26,7 +26,15 @@ from training.options import data_facts, make_config, resolve_options
 from training.players import Players
 from training.presets import PresetName
 from training.run_options import RunOptions, changed_run_config
-from training.runs import OPTIONS_FILE, Run, continue_run, open_run, saved_config, share_run
+from training.runs import (
+    OPTIONS_FILE,
+    Run,
+    at_work,
+    continue_run,
+    open_run,
+    saved_config,
+    share_run,
+)
 from training.snapshots import NetworkFile, load_network
 from training.transfer import transfer
 
@@ -77,7 +85,7 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
     if run.state.progress >= 1:
         logger.info(f"{run.path}: finished already; a longer --kimg would continue it")
         return None
-    with logged_to_file(run.path / "log.txt") if world.rank == 0 else nullcontext():
+    with at_work(run) if world.rank == 0 else nullcontext():
         logger.info(describe(config, run.state.players, world))
         for note in run.notes:
             logger.info(note)
@@ -170,7 +178,7 @@ def _open(
         return run
     lines = transfer(run.state.players, source, config.facts)
     notes = [f"Weights   {source.path}", *(f"          {line}" for line in lines)]
-    return Run(run.path, run.state, tuple(notes))
+    return replace(run, notes=tuple(notes))
 
 
 def describe(config: TrainingConfig, players: Players, world: World) -> str:

@@ -22,6 +22,7 @@ from training.artifacts import Evaluate, RunFiles, Score
 from training.config import TrainingConfig
 from training.data.dataset import ImageDataset
 from training.data.loader import make_loader
+from training.runs import STATE_FILE
 from training.snapshots import snapshot_name
 from training.state import TrainingState
 from training.trainer import Trainer
@@ -128,10 +129,11 @@ class TrainingLoop:
             note = self.files.reporter.report(self.state, stats, seconds_per_kimg)
         losses = [mean for name, (mean, _) in stats.items() if name.startswith("Loss/")]
         if not (all(map(math.isfinite, losses)) and all_finite(self.state.players)):
+            there = (self.run_dir / STATE_FILE).is_file()
             raise RunError(
-                f"losses or weights are no longer finite at kimg {self.state.nimg / 1000:.1f}; the "
-                f"last good checkpoint is in {self.run_dir}: start again with a lower --lr or a "
-                "higher --gamma"
+                f"losses or weights are no longer finite at kimg {self.state.nimg / 1000:.1f}; "
+                f"{'the last good' if there else 'no'} checkpoint is in {self.run_dir}: start "
+                "again with a lower --lr or a higher --gamma"
             )
         return note
 

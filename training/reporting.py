@@ -12,6 +12,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from dnnlib import UserError
+from dnnlib.json_lines import append_json_line
 from dnnlib.logs import logger
 from training.augment import AdaptiveAugment
 from training.players import Players
@@ -34,7 +35,10 @@ class Reporter:
         stats: dict[str, tuple[float, float]],
         seconds_per_kimg: float,
     ) -> str:
-        """Write what happened since the last tick; returns it in a few words."""
+        """Write what happened since the last tick; returns it in a few words.
+
+        `stats` are mean and standard deviation by name. Raises `UserError` where the disk refuses.
+        """
         values: Values = {name: mean for name, (mean, _) in stats.items()}
         values |= horizons(state.players)
         values["Timing/seconds"] = state.seconds
@@ -43,8 +47,7 @@ class Reporter:
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         record = {"kimg": state.nimg / 1000, "step": state.step, **finite}  # JSON knows no nan
         try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+            append_json_line(self._path, json.dumps(record))
         except OSError as error:
             raise UserError(f"{self._path}: cannot be written ({error.strerror})") from error
         for name, value in values.items():

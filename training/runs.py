@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from dnnlib import UserError
-from dnnlib.files import create_run_dir, find_run_dirs, remove_leftovers, write_text
-from dnnlib.logs import logger
+from dnnlib.files import (
+    FileLock,
+    create_run_dir,
+    find_run_dirs,
+    remove_leftovers,
+    write_text,
+)
+from dnnlib.logs import logged_to_file, logger
 from torch_utils.checkpoint import (
     load_state,
     previous_state_path,
@@ -24,42 +33,65 @@ from training.state import TrainingState
 
 OPTIONS_FILE = "training_options.json"
 STATE_FILE = "training-state.pt"
+LOG_FILE = "log.txt"
+_SHOWN_CONFLICTS = 8
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and the state to go on from in it."""
+    """A run folder and the state to go on from in it.
+
+    The process that writes there has the `lock`, which keeps others out.
+    """
 
     path: Path
     state: TrainingState
+    lock: FileLock | None = None
+    is_new: bool = False  # the folder was made for it just now
     notes: tuple[str, ...] = ()  # what is to be said of how it began
 
 
 def open_run(config: TrainingConfig, outdir: Path, exp_id: str | None, device: torch.device) -> Run:
     """The newest run folder of the same configuration in `outdir`, or a new one.
 
-    Typing the same command again goes on where the run stopped.
+    Typing the same command again goes on where the run stopped, or begins another run while that
+    one is at work.
     """
     description = describe(config, exp_id)
     for path in reversed(find_run_dirs(outdir, description)):
         if (path / OPTIONS_FILE).is_file() and not conflicts(saved_config(path), config):
-            return continue_run(config, path, device)
+            lock = FileLock(path / LOG_FILE)
+            if lock.held:
+                return _continue(config, path, device, lock)
+            logger.info(f"{path}: another process is at work there")
     path = create_run_dir(outdir, description)
+    lock = FileLock(path / LOG_FILE)
     write_text(path / OPTIONS_FILE, config.to_json())
-    return Run(path, TrainingState(config, device))
+    return Run(path, TrainingState(config, device), lock, is_new=True)
 
 
 def continue_run(config: TrainingConfig, path: Path, device: torch.device) -> Run:
     """The run in `path`, with `config`, which may differ in how it is carried out alone.
 
-    Raises `UserError` naming the fields when it differs in what is computed.
+    Raises `UserError` naming the fields when it differs in what is computed, and when another
+    process is at work there.
     """
     differences = conflicts(saved_config(path), config)
     if differences:
+        shown = differences[:_SHOWN_CONFLICTS]
+        more = len(differences) - len(shown)
         raise UserError(
-            f"--resume {path}: that run has other settings ({'; '.join(differences)}); repeat its "
-            "options, or start a new run with another --outdir"
+            f"--resume {path}: that run has other settings ({'; '.join(shown)}"
+            f"{f'; and {more} more' if more else ''}); repeat its options, or start a new run with "
+            "another --outdir"
         )
+    lock = FileLock(path / LOG_FILE)
+    if not lock.held:
+        raise UserError(f"--resume {path}: another process is at work there; wait for its end")
+    return _continue(config, path, device, lock)
+
+
+def _continue(config: TrainingConfig, path: Path, device: torch.device, lock: FileLock) -> Run:
     remove_leftovers(path)
     state = TrainingState(config, device)
     if any(file.is_file() for file in (path / STATE_FILE, previous_state_path(path / STATE_FILE))):
@@ -73,7 +105,25 @@ def continue_run(config: TrainingConfig, path: Path, device: torch.device) -> Ru
             ) from None
         logger.info(f"Continuing {path} at kimg {state.nimg / 1000:.1f}")
     write_text(path / OPTIONS_FILE, config.to_json())
-    return Run(path, state)
+    return Run(path, state, lock)
+
+
+@contextmanager
+def at_work(run: Run) -> Iterator[None]:
+    """Log to the run's folder meanwhile, then let others have it.
+
+    What is wrong with data or disk leaves no folder behind before the first step.
+    """
+    try:
+        with logged_to_file(run.path / LOG_FILE):
+            yield
+    except (UserError, OSError):
+        if run.is_new and run.state.step == 0:
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    finally:
+        if run.lock is not None:
+            run.lock.release()
 
 
 def share_run(run: Run | None, config: TrainingConfig, world: World) -> Run:
@@ -95,7 +145,10 @@ def saved_config(path: Path) -> TrainingConfig:
     """The configuration of the run in `path`. Raises `UserError` when there is none."""
     file = path / OPTIONS_FILE
     if not file.is_file():
-        raise UserError(f"--resume {path}: not a run folder, it has no {OPTIONS_FILE}")
+        raise UserError(
+            f"--resume {path}: not a run folder, it has no {OPTIONS_FILE}; to start from a network "
+            "give --data and --outdir too"
+        )
     return TrainingConfig.from_json(file.read_text(encoding="utf-8"), file)
 
 

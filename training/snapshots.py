@@ -13,9 +13,11 @@ from dnnlib.download import fetch, is_url
 from dnnlib.files import sha256_file
 from dnnlib.logs import logger
 from torch_utils.checkpoint import load_tensors, save_tensors
+from torch_utils.modules import all_finite
 from training.config import DataFacts, TrainingConfig
 from training.legacy import is_legacy, load_legacy
 from training.networks.generator import Generator
+from training.plausible import check_plausible
 from training.players import Players
 
 FORMAT = "dudgan-1"
@@ -90,7 +92,14 @@ def _network_file(
     path: Path, config: TrainingConfig, nimg: int, tensors: dict[str, torch.Tensor]
 ) -> NetworkFile:
     """The players of `config` with `tensors`: each must have its place, and none may be missing."""
-    players = Players(config)
+    check_plausible(path, config, tensors)
+    try:
+        players = Players(config)
+    except (RuntimeError, ValueError, ArithmeticError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"{path}: its config describes no network ({reason}); get it again"
+        ) from None
     weights = dict(players.state_dict())
     for key, tensor in tensors.items():
         if key not in weights or weights[key].shape != tensor.shape:
@@ -100,6 +109,10 @@ def _network_file(
     if missing:
         raise UserError(f"{path}: lacks {len(missing)} tensors, the first is {missing[0]}")
     players.load_state_dict(weights)
+    if not all_finite(players.G_ema):
+        raise UserError(
+            f"{path}: holds numbers that are not finite, the training diverged; use an earlier one"
+        )
     players.G.load_state_dict(players.G_ema.state_dict())
     return NetworkFile(path, sha256_file(path), config, nimg, players.eval())
 
@@ -114,7 +127,7 @@ def find_network(source: str, option: str = "--network") -> Path:
     path = Path(source)
     if not path.is_dir():
         if not path.is_file():
-            raise UserError(f"{option} {source}: no such file or folder")
+            raise UserError(f"{option} {source}: no such file or folder; check the path")
         return path
     if (path / BEST_NETWORK).is_file():
         return path / BEST_NETWORK

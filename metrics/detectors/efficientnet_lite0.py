@@ -103,7 +103,7 @@ class EfficientNetLite0(nn.Module):
 
 
 def fold_batch_norm(published: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """State of `EfficientNetLite0` from the file's convolutions and batch norms.
+    """State of `EfficientNetLite0` from the file's convolutions and batch norms, by name.
 
     At inference batch norm is affine in each channel (Ioffe & Szegedy, arXiv 1502.03167, alg. 2):
     γ (Wx − μ) / sqrt(v + ε) + β has the weight Wγ / sqrt(v + ε) and the bias β − μγ / sqrt(v + ε).

@@ -17,6 +17,7 @@ from dnnlib.logs import logger
 from metrics.detectors.torchscript import is_torchscript, read_torchscript
 from torch_utils.inert_pickle import RefusedError
 
+_MAX_BYTES = 2**32
 Shapes = Mapping[str, torch.Size]
 """Shape of each tensor of a public state dict by name, in the order of the layers."""
 
@@ -183,6 +184,8 @@ def read_weights(path: Path, advice: str) -> WeightsFile:
     """
     kind, is_program = "a state dict", False
     try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise UserError(f"{path}: is larger than {_MAX_BYTES} bytes; {advice}")
         digest = sha256_file(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); {advice}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Sequence
 from functools import partial
@@ -172,7 +173,8 @@ def _check_apart(source_name: str, dest: Path) -> None:
     """Refuse a destination that would overwrite the source or become a part of it."""
     if source_name in BUILTIN:
         return
-    source, target = Path(source_name).resolve(), dest.resolve()
+    # Not `Path.resolve`, which raises for links in a circle.
+    source, target = Path(os.path.realpath(source_name)), Path(os.path.realpath(dest))
     inside = source in target.parents and not is_zip_name(target)
     if source == target or inside or target in source.parents:
         raise UserError(
@@ -187,7 +189,7 @@ def _job(config: ConvertConfig, source: Source, selection: Selection) -> str:
     names = [source.names[index] for index in selection.indices.tolist()]
     path = Path(config.source)
     stamp = [path.stat().st_mtime_ns, path.stat().st_size] if path.is_file() else []
-    facts = [str(path.resolve()), stamp, names, selection.class_names, PIL.__version__]
+    facts = [os.path.realpath(path), stamp, names, selection.class_names, PIL.__version__]
     digest.update(json.dumps(facts).encode())
     if selection.labels is not None:
         digest.update(selection.labels.tobytes())

@@ -184,7 +184,7 @@ def _replace(dest: Path, content: Path) -> None:
 
 
 def check_free(dest: Path, overwrite: bool) -> None:
-    """Refuse to replace anything but, on request, a data set of ours."""
+    """Raise `UserError` where `dest` holds anything but, on request, a data set of ours."""
     zipped = is_zip_name(dest)
     if not dest.exists() or (not zipped and _file_names(dest) == []):
         return

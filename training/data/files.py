@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import lzma
 import os
 import stat
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from dnnlib import UserError
+from dnnlib.files import read_plain
 
 MAX_FILE_BYTES = 2**30
 
@@ -70,7 +72,7 @@ def open_files(path: Path) -> Files:
         return FolderFiles(path)
     if not path.exists():
         raise UserError(f"{path}: there is no such file or folder; check the path")
-    if not zipfile.is_zipfile(path):
+    if not path.is_file() or not zipfile.is_zipfile(path):  # a pipe may never say anything
         raise UserError(f"{path}: is neither a folder nor a whole zip; give one of these")
     return ZipFiles(path)
 
@@ -86,10 +88,10 @@ class FolderFiles:
         """Content of the file. Raises `UserError` where it cannot be read."""
         path = self.root / name
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise UserError(f"{path}: is larger than {MAX_FILE_BYTES} bytes; remove it")
-            return path.read_bytes()
+            return read_plain(path, MAX_FILE_BYTES)
         except OSError as error:
+            if error.errno == errno.EFBIG:
+                raise UserError(f"{path}: is {error.strerror}; remove it") from None
             raise UserError(f"{path}: cannot be read ({error.strerror}); check it") from error
 
     def crc(self, name: str) -> int:
@@ -120,7 +122,7 @@ class ZipFiles:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._zip = PerProcess(partial(_open_zip, path))
-        entries = [entry for entry in self._zip().infolist() if not entry.is_dir()]
+        entries = [entry for entry in self._zip().infolist() if not entry.filename.endswith("/")]
         for entry in entries:
             _check_entry(entry, path)
         self.names = sorted(entry.filename for entry in entries if is_visible(entry.filename))
@@ -182,8 +184,14 @@ def is_visible(name: str) -> bool:
 
 
 def is_unsafe(name: str) -> bool:
-    """Whether a name in an archive could point out of the folder it is unpacked to."""
-    return name.startswith("/") or "\\" in name or name[1:2] == ":" or ".." in name.split("/")
+    """Whether a name in an archive is none, or could point out of the folder it is unpacked to."""
+    return (
+        not name
+        or name.startswith("/")
+        or "\\" in name
+        or name[1:2] == ":"
+        or ".." in name.split("/")
+    )
 
 
 def _hidden(part: str) -> bool:

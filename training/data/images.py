@@ -55,6 +55,8 @@ _PILLOW_FORMATS = tuple(str(plugin.format) for plugin in _PLUGINS.values())
 
 # Every size is held against MAX_PIXELS before decoding; Pillow's own warning would only repeat it.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+# What it says of odd tags is of no use to who cannot mend them: the pixels are there, or an error.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def decode_image(data: bytes, name: str) -> Pixels:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dnnlib import UserError
+from dnnlib.files import read_plain
 from training.data.labels import Labels, checked_class_names, make_text_labels
 
 Locate = Callable[[str], int | None]
@@ -89,9 +90,9 @@ def read_table(table: Path, column: str, images: Sequence[str], locate: Locate) 
     """
     source = str(table)
     try:
-        data = table.read_bytes()
+        data = read_plain(table)
     except OSError as error:
-        raise UserError(f"--labels {table}: cannot be read ({error.strerror})") from error
+        raise UserError(f"--labels {table}: cannot be read ({error.strerror}); check it") from error
     names: tuple[str, ...] = ()
     if table.suffix.lower() == ".json":
         pairs, names = _json_pairs(parse_json(data, source), column, source)

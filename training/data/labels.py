@@ -58,7 +58,8 @@ def make_text_labels(
 ) -> Labels:
     """`make_labels` for values that may be texts: numbers written out, or names of classes.
 
-    Where `class_names` is empty, names are numbered in their order.
+    Where `class_names` is empty, names are numbered in their order. Raises `UserError` for an empty
+    text, for a name that `class_names` lack, and as `make_labels` does.
     """
     if not all(isinstance(value, str) for value in raw):
         return make_labels(raw, images, source, class_names)
@@ -79,7 +80,10 @@ def make_text_labels(
 
 
 def class_indices(raw: Sequence[Any], names: Sequence[str], source: str) -> NDArray[np.int64]:
-    """`raw` as int64 `[N]`, each checked to be a class index; `names` tells the files."""
+    """`raw` as int64 `[N]`; `names` tells the files.
+
+    Raises `UserError` for what is no class index, a whole number from 0 to `MAX_CLASSES`.
+    """
     for index, name in zip(raw, names, strict=True):
         if type(index) is not int or not 0 <= index < MAX_CLASSES:
             raise UserError(
@@ -90,7 +94,10 @@ def class_indices(raw: Sequence[Any], names: Sequence[str], source: str) -> NDAr
 
 
 def checked_class_names(content: Any, source: str) -> tuple[str, ...]:
-    """A list of class names out of a file, or `()` for None."""
+    """A list of class names out of a file, or `()` for None.
+
+    Raises `UserError` for anything else, and for a name that comes twice.
+    """
     if content is None:
         return ()
     if not isinstance(content, list) or not all(isinstance(n, str) and n for n in content):

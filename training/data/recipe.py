@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from typing import Annotated, Literal, NamedTuple
 
@@ -11,6 +12,7 @@ from pydantic import Field
 from dnnlib import Config, UserError
 from training.data.images import (
     EXTENSIONS,
+    MAX_PIXELS,
     decode_image,
     encode_pillow,
     image_suffix,
@@ -77,6 +79,11 @@ def check_recipe(recipe: Recipe) -> None:
         for name, value in (("transform", recipe.transform), ("resize", recipe.resize)):
             if value is not None:
                 raise UserError(f"--{name} {value}: needs a size to aim at; add --resolution")
+    elif math.prod(recipe.resolution) > MAX_PIXELS:
+        width, height = recipe.resolution
+        raise UserError(
+            f"--resolution {width}x{height}: has more than {MAX_PIXELS} pixels; choose fewer"
+        )
     if recipe.format == "keep":
         for name in ("transform", "resize", "alpha", "channels"):
             if (value := getattr(recipe, name)) is not None:

@@ -17,19 +17,20 @@ from training.data.labels import Labels
 class Source(Protocol):
     """Images with names and labels; can be pickled, and used by several threads at once.
 
-    `names`: one for each image, unlike all others. `labels`: class indices int64 `[N]`, vectors
-    float64 `[N, D]`, or None. `class_names`: one for each class index, empty without class indices.
     Indices in ascending order are the fastest to fetch; any order works.
     """
 
     @property
-    def names(self) -> Sequence[str]: ...
+    def names(self) -> Sequence[str]:
+        """One for each image, unlike all others."""
 
     @property
-    def labels(self) -> NDArray[np.int64] | NDArray[np.float64] | None: ...
+    def labels(self) -> NDArray[np.int64] | NDArray[np.float64] | None:
+        """Class indices int64 `[N]`, vectors float64 `[N, D]`, or None."""
 
     @property
-    def class_names(self) -> tuple[str, ...]: ...
+    def class_names(self) -> tuple[str, ...]:
+        """One for each class index, empty without class indices."""
 
     def where(self, index: int) -> str:
         """Image `index` in errors: the source and the name in it."""

@@ -30,6 +30,7 @@ class Columns:
         """The column `wanted`, or the only one that can hold images.
 
         A column said to be of images goes before a struct with bytes, and that before mere bytes.
+        Raises `UserError` where `wanted` holds no images, or there is more or less than one choice.
         """
         structs = [name for name, kind in self._types.items() if _has_bytes(kind)]
         binary = [name for name, kind in self._types.items() if _is_binary(kind)]
@@ -53,7 +54,8 @@ class Columns:
     def label(self, wanted: str) -> str | None:
         """The column `wanted`, or the only one that can hold labels, None where there is none.
 
-        A column said to be of class labels goes before one that is only called so.
+        A column said to be of class labels goes before one that is only called so. Raises
+        `UserError` where there is no column `wanted`, or more than one choice.
         """
         if wanted:
             self._check_known("--label-column", wanted)

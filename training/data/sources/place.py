@@ -36,6 +36,7 @@ class Place:
 
     @cached_property
     def is_folder(self) -> bool:
+        """Whether this is one folder, not files."""
         return len(self.paths) == 1 and self.path.is_dir()
 
     @cached_property
@@ -58,6 +59,7 @@ class Place:
 
     @property
     def is_tar(self) -> bool:
+        """Whether the first file is a tar, by its content or by its name."""
         return self.head[257:262] == b"ustar" or self.named(".tar", ".tar.gz", ".tgz")
 
     def named(self, *suffixes: str) -> bool:

@@ -80,7 +80,10 @@ def lay_bare(path: Path) -> tuple[Path, Spool | None]:
 
 
 def copy(stream: IO[bytes], spool: Spool, path: Path, packed_bytes: int) -> None:
-    """Write `stream`, unpacked from `packed_bytes` of `path`, to `spool`."""
+    """Write `stream`, unpacked from `packed_bytes` of `path`, to `spool`.
+
+    Raises `UserError` where it unpacks to so much that it must be meant to fill the disk.
+    """
     limit = max(FREE_BYTES, packed_bytes * MAX_RATIO)
     done = 0
     with Progress(f"Unpacking {path.name}", None, "B") as bar:
