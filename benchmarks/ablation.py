@@ -26,6 +26,7 @@ from benchmarks.records import device_facts
 from benchmarks.variants import MAIN, VARIANTS
 from dnnlib import UserError
 from dnnlib.cli import CONTEXT, EXIT_SIGNAL, SeedList, run
+from dnnlib.json_lines import append_json_line
 from dnnlib.logs import logger
 from metrics.instruments import load_instruments
 from metrics.names import parse_metrics
@@ -93,8 +94,7 @@ class Ablation:
             "scores": self.scores(network, count),
             **device_facts(self.world.device),
         }
-        with self.results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        append_json_line(self.results, json.dumps(record))
         logger.info(f"{variant}, seed {seed}: {record['scores']}")
         return None
 

@@ -12,7 +12,7 @@ from benchmarks.variants import VARIANTS
 from dnnlib.logs import logger
 
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"
-_DIGITS = {"FID": 1, "KID": 4, "precision": 2, "recall": 2, "accuracy": 3, "spread": 2}
+_DIGITS = {"FID": 1, "KID": 4, "precision": 2, "recall": 3, "accuracy": 3, "spread": 2}
 
 
 def draw_page(records: Mapping[str, Sequence[Record]], page: Path = PAGE) -> None:
