@@ -47,6 +47,7 @@ class Critic(nn.Module):
         )
 
     def forward(self, points: Tensor, time: Tensor) -> Tensor:
+        """Logits `[N, 1]` of points `[N, 32]` at times `[N]`, both float32."""
         logits: Tensor = self.layers(torch.cat([points, time[:, None]], dim=1))
         return logits
 

@@ -63,7 +63,8 @@ def sensitivity(law: Tensor, snr: Tensor, distance: Tensor) -> Tensor:
 def divergence_untold(law: Tensor, alphas_bar: Tensor, noise_sd: float, distance: float) -> Tensor:
     """The same where D is not told t: JSD of two mixtures of Gaussians on a line.
 
-    Clean images are points that never meet, each of log 2.
+    Clean images are points that never meet, each of log 2. `law` and `alphas_bar` `[T + 1]` are the
+    probability and ᾱ of each t; the result is a scalar in nats.
     """
     step = noise_sd / 200
     y = torch.arange(-8 * noise_sd, distance + 8 * noise_sd, step, dtype=torch.float64)

@@ -86,7 +86,7 @@ class JudgeDetector:
 
 @torch.no_grad()
 def accuracy(judge: Judge, images: Tensor, labels: Tensor) -> float:
-    """Share of `images` that the judge recognises as `labels`."""
+    """Share, 0 to 1, of `images` `[N, 1, 16, 16]` that the judge recognises as `labels` `[N]`."""
     return float((judge(images).argmax(dim=1) == labels).float().mean())
 
 
@@ -96,7 +96,10 @@ def crop_to_ink(digits: Tensor) -> Tensor:
 
 
 def class_spread(digits: Tensor, labels: Tensor) -> float:
-    """Mean over pixels and classes of the standard deviation within the class, digits cropped."""
+    """Mean over pixels and classes of the standard deviation within the class, digits cropped.
+
+    `digits` `[N, 1, 16, 16]`, `labels` int64 `[N]`; in units of the digits.
+    """
     cropped = crop_to_ink(digits)
     classes = sorted(set(labels.tolist()))
     return float(torch.stack([cropped[labels == k].std(dim=0).mean() for k in classes]).mean())

@@ -1,7 +1,4 @@
-"""The table of docs/map.md: what each module is for, by its own first line.
-
-python -m benchmarks.map_page
-"""
+"""The table of docs/map.md: what each module is for, by its own first line."""
 
 from __future__ import annotations
 
@@ -10,11 +7,7 @@ import os
 from itertools import groupby
 from pathlib import Path
 
-import click
-
-from benchmarks.pages import DOCS, ROOT, markdown, modules, replace_tables
-from dnnlib.cli import CONTEXT, run
-from dnnlib.logs import logger
+from benchmarks.pages import DOCS, ROOT, markdown, modules
 
 PAGE = DOCS / "map.md"
 
@@ -37,14 +30,3 @@ def sections() -> list[str]:
         title = "Scripts" if folder == Path() else f"{folder.as_posix()}/"
         parts += [f"### {title}", markdown(("module", "what it is for"), rows)]
     return parts
-
-
-@click.command(context_settings=CONTEXT)
-def main() -> None:
-    """Draw the tables of docs/map.md anew."""
-    replace_tables(PAGE, sections())
-    logger.info(f"Page: {PAGE}")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,7 +1,4 @@
-"""The tables of docs/options.md: every option of every script, and what the presets set.
-
-python -m benchmarks.options_page
-"""
+"""The tables of docs/options.md: every option of every script, and what the presets set."""
 
 from __future__ import annotations
 
@@ -13,9 +10,7 @@ from dataclasses import dataclass
 import click
 from pydantic.fields import FieldInfo
 
-from benchmarks.pages import DOCS, ROOT, markdown, modules, replace_tables
-from dnnlib.cli import CONTEXT, run
-from dnnlib.logs import logger
+from benchmarks.pages import DOCS, ROOT, markdown, modules
 from training.noise_options import NoiseOptions
 from training.options import TrainOptions, resolve_options
 from training.presets import PRESET_NAMES
@@ -58,9 +53,7 @@ class Row:
 
 def scripts() -> list[str]:
     """What users can start: train.py, the other scripts, then what `python -m` takes."""
-    runnable = [
-        path for path in modules() if '__name__ == "__main__"' in (ROOT / path).read_text("utf-8")
-    ]
+    runnable = [p for p in modules() if "\nif __name__ ==" in (ROOT / p).read_text("utf-8")]
     names = [
         ".".join(path.parent.parts if path.stem == "__main__" else path.with_suffix("").parts)
         for path in runnable
@@ -201,11 +194,10 @@ def preset_table() -> str:
     """What the presets set differently, `auto` at 64x64 in one process."""
     settings = {name: resolve_options(name, {}, 64, 64).model_dump() for name in PRESET_NAMES}
     rows = []
-    for name, field in TrainOptions.model_fields.items():
+    for name in TrainOptions.model_fields:
         values = [_plain(settings[preset][name]) for preset in PRESET_NAMES]
         if name != "cfg" and len(set(values)) > 1:
-            label = name if field.description is None else f"--{name.replace('_', '-')}"
-            rows.append([f"`{label}`", *values])
+            rows.append([_label(name), *values])
     return markdown(("", *(f"`{name}`" for name in PRESET_NAMES)), rows)
 
 
@@ -213,24 +205,19 @@ def auto_table() -> str:
     """What `auto` comes to by resolution, in one process."""
     columns = [resolve_options("auto", {}, size, size).model_dump() for size in AUTO_SIZES]
     rows = [
-        [f"`{name}`", *(_plain(column[name]) for column in columns)]
+        [_label(name), *(_plain(column[name]) for column in columns)]
         for name in ("batch", "mbstd", "channel_base", "lr", "gamma", "ema_kimg")
     ]
     return markdown(("", *(f"{size}x{size}" for size in AUTO_SIZES)), rows)
+
+
+def _label(name: str) -> str:
+    """A setting as its option, where it has one."""
+    is_option = TrainOptions.model_fields[name].description is not None
+    return f"`--{name.replace('_', '-')}`" if is_option else f"`{name}`"
 
 
 def sections() -> list[str]:
     """All that is drawn from the code."""
     parts = [part for script in scripts() for part in script_sections(script)]
     return [*parts, "## Presets", PRESETS_NOTE, preset_table(), AUTO_NOTE, auto_table()]
-
-
-@click.command(context_settings=CONTEXT)
-def main() -> None:
-    """Draw the tables of docs/options.md anew."""
-    replace_tables(PAGE, sections())
-    logger.info(f"Page: {PAGE}")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -100,7 +100,7 @@ def closed_form(noise: Noise) -> list[str]:
 
 
 def distance_of(view: View, snr: Tensor, share: float) -> float:
-    """The distance at which the divergence is `share` of log 2, between 1e-4 and 1e3."""
+    """The distance, 1e-4 to 1e3, at which the divergence is `share` of log 2; `snr` `[T + 1]`."""
     low, high = -4.0, 3.0  # decimal logarithms
     for _ in range(20):
         middle = (low + high) / 2

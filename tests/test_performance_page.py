@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.performance_page import PAGE, RESULTS, markdown, write_page
+from benchmarks.pages import markdown
+from benchmarks.performance_page import PAGE, RESULTS, write_page
 from benchmarks.records import append
 from dnnlib import UserError
 
