@@ -9,7 +9,7 @@ RUN = $$(ls -d $(DEMO)/runs/*-digits16-* | tail -n 1)
 # Without an NVIDIA driver the CPU build of torch is enough, where pip finds one.
 TORCH ?= $(shell sed -n 's/^torch==//p' requirements.txt)
 
-.PHONY: demo test gpu lint types imports pytest clean
+.PHONY: demo test gpu coverage pages lint types imports pytest clean
 
 demo: .venv/installed
 	@echo "== 1 of 5: the embedded digits, 16x16"
@@ -34,6 +34,17 @@ test: lint types imports pytest
 # On a machine with a CUDA device: parity tests, benchmarks, docs/performance.md.
 gpu: .venv/installed-dev
 	$(BIN)/python -m benchmarks.gpu
+
+# Lines that the tests run, those in processes of their own too.
+coverage: .venv/installed-dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+# Pages that are drawn from the code.
+pages: .venv/installed-dev
+	$(BIN)/python -m benchmarks.code_pages
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

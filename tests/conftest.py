@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from hypothesis import settings
 
 os.environ.setdefault("DUDGAN_OFFLINE", "1")  # no test waits for what it does not bring along
+settings.register_profile("unhurried", deadline=None)  # a busy machine is no failure
+settings.load_profile("unhurried")
 DATA = Path(__file__).parent / "data"
 Case = tuple[dict[str, Any], dict[str, torch.Tensor]]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import distributed_targets as targets
 import pytest
 import torch
-from data_helpers import labelled, png, write_zip
+from data_helpers import write_two_classes
 from training_helpers import small_config
 
 from dnnlib import RunError
@@ -68,10 +68,7 @@ def test_a_killed_process_ends_the_run_within_seconds() -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    files = labelled([index % 2 for index in range(12)])
-    for index, name in enumerate(sorted(files.keys() - {"dataset.json"})):
-        files[name] = png(index, 8, 8, 1)
-    return write_zip(tmp_path_factory.mktemp("data") / "data.zip", files)
+    return write_two_classes(tmp_path_factory.mktemp("data"))
 
 
 def train(launcher: list[str], *options: object) -> subprocess.CompletedProcess[str]:

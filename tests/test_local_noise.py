@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
-from training_helpers import CPU, batches, small_config, small_trainer
+from training_helpers import CPU, batches, small_config, small_trainer, straight_and_resumed
 
 from torch_utils.seeding import reseed
 from torch_utils.spawn import run_processes
@@ -219,24 +218,12 @@ def test_the_penalty_is_the_mean_square_and_pulls_all_deviations_down() -> None:
 
 @FAMILIES
 def test_resuming_is_exact_bit_for_bit(cfg: str) -> None:
-    config = local_config(cfg)
-    straight = small_trainer(config)
-    for _ in range(9):
-        straight.step()
-    first = small_trainer(config)
-    for _ in range(5):
-        first.step()
-    saved = copy.deepcopy(first.state.state_dict())
-    second = small_trainer(config)
-    second.state.load_state_dict(saved)
-    for _ in range(4):
-        second.step()
-    expected = straight.state.state_dict()["players"]
-    actual = second.state.state_dict()["players"]
+    states = straight_and_resumed(local_config(cfg), 5, 4)
+    expected, actual, saved = (state["players"] for state in states)
     assert expected.keys() == actual.keys()
     for key, tensor in expected.items():
         assert torch.equal(tensor, actual[key]), key
-    assert not torch.equal(expected["view_d.rho"], saved["players"]["view_d.rho"])
+    assert not torch.equal(expected["view_d.rho"], saved["view_d.rho"])
 
 
 @FAMILIES

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import math
 
 import pytest
 import torch
 from torch import Tensor, nn
-from training_helpers import CPU, small_config, small_trainer
+from training_helpers import CPU, small_config, small_trainer, straight_and_resumed
 
 from dnnlib import UserError
 from torch_utils.seeding import reseed
@@ -78,21 +77,7 @@ def test_gradients_do_not_depend_on_micro_batches_where_no_loss_couples_images(n
 
 
 def test_resuming_is_exact_bit_for_bit() -> None:
-    config = small_config()
-    straight = small_trainer(config)
-    for _ in range(11):
-        straight.step()
-
-    first = small_trainer(config)
-    for _ in range(6):
-        first.step()
-    saved = copy.deepcopy(first.state.state_dict())
-    second = small_trainer(config)
-    second.state.load_state_dict(saved)
-    for _ in range(5):
-        second.step()
-
-    expected, actual = straight.state.state_dict(), second.state.state_dict()
+    expected, actual, _ = straight_and_resumed(small_config(), 6, 5)
     assert expected["nimg"] == actual["nimg"] == 88
     for key, tensor in expected["players"].items():
         assert torch.equal(tensor, actual["players"][key]), key

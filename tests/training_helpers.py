@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,3 +59,23 @@ def small_trainer(config: TrainingConfig) -> Trainer:
     state = TrainingState(config, CPU)
     labels = torch.arange(16) % max(config.facts.num_classes, 1)
     return Trainer(config, state, batches(config), labels, World(CPU), Stats(World(CPU)))
+
+
+def straight_and_resumed(
+    config: TrainingConfig, before: int, after: int
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """What a run knows after `before` + `after` steps, at one go and with an interruption between.
+
+    The last is what was saved there.
+    """
+    straight = small_trainer(config)
+    for _ in range(before + after):
+        straight.step()
+    first, second = small_trainer(config), small_trainer(config)
+    for _ in range(before):
+        first.step()
+    saved = copy.deepcopy(first.state.state_dict())
+    second.state.load_state_dict(saved)
+    for _ in range(after):
+        second.step()
+    return straight.state.state_dict(), second.state.state_dict(), saved

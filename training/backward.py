@@ -32,10 +32,12 @@ class EagerBackward:
         self.phase, self.weight, self.players, self.stats = phase, weight, players, stats
 
     def begin(self) -> None:
+        """See `Backward`."""
         for parameter in self.phase.trained:
             parameter.grad = None
 
     def add(self, draw: Draw) -> None:
+        """See `Backward`."""
         loss = self.phase.loss(draw, self.stats)
         (loss * self.weight).backward()  # type: ignore[no-untyped-call]
 
@@ -55,6 +57,7 @@ class CapturedBackward:
         self.gradients: list[Tensor | None] = []
 
     def begin(self) -> None:
+        """See `Backward`."""
         if self.graph is None:
             self.eager.begin()
             return
@@ -63,6 +66,7 @@ class CapturedBackward:
         torch._foreach_zero_([gradient for gradient in self.gradients if gradient is not None])
 
     def add(self, draw: Draw) -> None:
+        """See `Backward`."""
         if self.graph is None or self.inputs is None:
             self.inputs = Draw(*(tensor.clone() for tensor in draw.tensors()))
             self.graph = self._capture(self.inputs)

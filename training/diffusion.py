@@ -86,7 +86,7 @@ class Diffusion(nn.Module):
         return alpha_bar.sqrt() * images + (1 - alpha_bar).sqrt() * noise
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Noisy images and the timesteps they are at; gradients flow to `images`."""
+        """Noisy images `[N, C, H, W]`, their timesteps int64 `[N]`; gradients flow to `images`."""
         timesteps = self.draw_timesteps(len(images))
         return self.add_noise(images, timesteps), timesteps
 

@@ -66,9 +66,10 @@ class GaussianNoise(View):
         self.noise_sd = noise_sd
 
     def draw_timesteps(self, count: int) -> None:
-        return None
+        """None: the noise is the same at all times."""
 
     def add_noise(self, x: Tensor, timesteps: Tensor | None, c: Tensor) -> Tensor:
+        """`x` `[N, C, H, W]` with noise; `timesteps` and `c` do not matter."""
         return x + self.noise_sd * torch.randn_like(x)
 
     def readings(self) -> dict[str, Tensor]:
@@ -76,7 +77,7 @@ class GaussianNoise(View):
         return {}
 
     def examples(self, images: Tensor, count: int) -> tuple[Tensor, str]:
-        """Clean, then again and again with noise."""
+        """See `View`: clean, then again and again with noise."""
         strengths = images.new_full([count], self.noise_sd)
         strengths[0] = 0
         return _with_strengths(images, strengths), f"sd {self.noise_sd:g}"
@@ -105,7 +106,7 @@ class LocalNoise(GaussianNoise):
         return self.deviations().square().mean()
 
     def add_noise(self, x: Tensor, timesteps: Tensor | None, c: Tensor) -> Tensor:
-        """`c` may mix classes, then σ_c is a mean; differentiable in σ_c through ε."""
+        """See `View`. `c` may mix classes, then σ_c is a mean; differentiable in σ_c through ε."""
         sd = self.deviations()
         own = c @ sd if c.shape[1] > 0 else sd.expand(len(x))
         strength = (self.noise_sd**2 + own.square()).sqrt().to(x.dtype)
@@ -117,7 +118,7 @@ class LocalNoise(GaussianNoise):
         return {"local_sd_mean": sd.mean(), "local_sd_min": sd.min(), "local_sd_max": sd.max()}
 
     def examples(self, images: Tensor, count: int) -> tuple[Tensor, str]:
-        """Clean, then with the noise of classes from the least noisy to the noisiest."""
+        """See `View`: clean, then with the noise of classes, the least noisy first."""
         sd = self.deviations().detach().sort().values
         picks = torch.linspace(0, len(sd) - 1, count - 1, device=sd.device).round().long()
         strengths = (self.noise_sd**2 + sd[picks].square()).sqrt()

@@ -91,6 +91,7 @@ class ClassifierPhase(Phase):
     """
 
     def loss(self, draw: Draw, stats: Stats) -> Tensor:
+        """See `Phase`."""
         players, config = self.players, self.config
         assert players.C is not None
         contrasts = config.lambda_c > 0
@@ -115,6 +116,7 @@ class GeneratorPhase(Phase):
     """
 
     def loss(self, draw: Draw, stats: Stats) -> Tensor:
+        """See `Phase`."""
         players, config = self.players, self.config
         ws = players.styles(draw.z, draw.fake_labels, config.style_mixing)
         images = players.G.synthesis(ws)
@@ -158,6 +160,7 @@ class PathLengthPhase(Phase):
     """Path-length regularisation of G (StyleGAN2 section 3.2), on half the batch."""
 
     def loss(self, draw: Draw, stats: Stats) -> Tensor:
+        """See `Phase`."""
         players, config = self.players, self.config
         half = max(len(draw.z) // 2, 1)
         ws = players.styles(draw.z[:half], draw.fake_labels[:half], config.style_mixing)
@@ -173,6 +176,7 @@ class DiscriminatorPhase(Phase):
     """softplus(D(x̃)) + softplus(-D(x)), each on D's noisy view."""
 
     def loss(self, draw: Draw, stats: Stats) -> Tensor:
+        """See `Phase`."""
         players = self.players
         with torch.no_grad():
             ws = players.styles(draw.z, draw.fake_labels, self.config.style_mixing)
@@ -190,6 +194,7 @@ class GradientPenaltyPhase(Phase):
     """R1 on real images, through the noise."""
 
     def loss(self, draw: Draw, stats: Stats) -> Tensor:
+        """See `Phase`."""
         images = draw.images.clone().requires_grad_()
         logits = self.players.criticise(images, draw.labels)
         penalty = r1_penalty(logits, images, self.config.r1_gamma)

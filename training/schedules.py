@@ -59,6 +59,7 @@ class AdaptiveHorizon(AdaptiveProbability):
         self.t_min, self.t_max = t_min, t_max
 
     def advance(self, num_images: int, progress: float) -> Tensor:
+        """T (int64 scalar) after `num_images` more images; `progress` does not matter."""
         self.move(num_images)
         return horizon_at(self.p, self.t_min, self.t_max)
 
@@ -74,12 +75,14 @@ class RampHorizon(nn.Module):
         self.register_buffer("p", torch.zeros([]))
 
     def observe(self, real_logits: Tensor) -> None:
-        """A ramp does not look at D."""
+        """A ramp does not look at D's logits `[N, 1]`."""
 
     def observations(self) -> list[Tensor]:
+        """None: there is nothing to average over processes."""
         return []
 
     def advance(self, num_images: int, progress: float) -> Tensor:
+        """T (int64 scalar) at `progress` (0..1) of training; `num_images` does not matter."""
         self.p.fill_(self.config.end * min(progress, 1.0))
         return horizon_at(self.p, self.t_min, self.t_max)
 

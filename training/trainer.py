@@ -120,7 +120,7 @@ class Trainer:
     def share_gradients(self, phase: Phase) -> Tensor:
         """Average gradients and running means over all processes; make them finite.
 
-        nan → 0, ±inf → ±1e5; returns how many gradients there were of them, without synchronising.
+        nan → 0, ±inf → ±1e5; returns how many there were, a scalar, without synchronising.
         """
         gradients = [p.grad for p in phase.trained if p.grad is not None]
         tensors = gradients + self.state.players.running_means()

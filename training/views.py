@@ -48,13 +48,16 @@ class DiffusedView(View):
         self.schedule = schedule
 
     def draw_timesteps(self, count: int) -> Tensor:
+        """int64 `[count]` in 0..T, see `Diffusion.draw_timesteps`."""
         return self.diffusion.draw_timesteps(count)
 
     def add_noise(self, x: Tensor, timesteps: Tensor | None, c: Tensor) -> Tensor:
+        """x_t of `x` `[N, C, H, W]` at `timesteps`; `c` does not matter."""
         assert timesteps is not None
         return self.diffusion.add_noise(x, timesteps)
 
     def advance(self, num_images: int, progress: float) -> None:
+        """Move T as the schedule says, and draw timesteps anew."""
         self.diffusion.set_horizon(self.schedule.advance(num_images, progress))
 
     def readings(self) -> dict[str, Tensor]:
@@ -62,7 +65,7 @@ class DiffusedView(View):
         return {"T": self.diffusion.horizon, "p": self.schedule.p}
 
     def examples(self, images: Tensor, count: int) -> tuple[Tensor, str]:
-        """From t = 0 to T."""
+        """See `View`: from t = 0 to T."""
         horizon = self.diffusion.horizon
         share = torch.linspace(0, 1, count, device=horizon.device)
         timesteps = (share * horizon).round().long().repeat(len(images))

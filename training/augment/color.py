@@ -20,7 +20,10 @@ SATURATION_STD = 1.0  # of log2 of the factor
 
 
 def split_transparency(images: Tensor) -> tuple[Tensor, Tensor]:
-    """The one or three colour channels of `[N, C, H, W]`, and the one or none of transparency."""
+    """The one or three colour channels of `[N, C, H, W]`, and the one or none of transparency.
+
+    Raises `ValueError` where C is not 1 to 4.
+    """
     channels = images.shape[1]
     if channels not in (1, 2, 3, 4):
         raise ValueError(f"images: 1 to 4 channels, found {channels}")

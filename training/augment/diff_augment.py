@@ -34,7 +34,7 @@ class DiffAugment(nn.Module):
         return x.to(images.dtype)
 
     def observe(self, real_logits: Tensor) -> None:
-        """Nothing adapts to D."""
+        """Nothing adapts to D's logits `[N, 1]`."""
 
     def observations(self) -> list[Tensor]:
         """There are none."""
@@ -47,7 +47,8 @@ class DiffAugment(nn.Module):
 def vary_colors(images: Tensor) -> Tensor:
     """Brightness by -0.5..0.5, saturation by a factor 0..2, contrast by 0.5..1.5, all uniform.
 
-    Saturation is about each pixel's mean over colours, contrast about each image's mean.
+    `images` `[N, C, H, W]` about ±1, C of 1 to 4. Saturation is about each pixel's mean over
+    colours, contrast about each image's mean.
     """
     colors, transparency = split_transparency(images)
     u = torch.rand(3, len(images), 1, 1, 1, dtype=images.dtype, device=images.device)
@@ -60,7 +61,7 @@ def vary_colors(images: Tensor) -> Tensor:
 
 
 def shift(images: Tensor) -> Tensor:
-    """Move by whole pixels, up to an eighth of the size either way; zeros (grey) come in."""
+    """Move `[N, C, H, W]` by whole pixels, up to an eighth of the size; zeros (grey) come in."""
     count, _, height, width = images.shape
     columns, rows = (_shifted(size, count, images.device) for size in (width, height))
     columns, rows = columns[:, None, :], rows[:, :, None]
@@ -78,7 +79,7 @@ def _shifted(size: int, count: int, device: torch.device) -> Tensor:
 
 
 def cut_out_all(images: Tensor) -> Tensor:
-    """Blank a box of half the size in every image."""
+    """Blank a box of half the size in each image of `[N, C, H, W]`."""
     return cut_out(images, torch.ones(len(images), device=images.device))
 
 

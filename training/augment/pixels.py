@@ -54,7 +54,7 @@ def copy_pixels(images: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
 
 
 def mirror(positions: Tensor, last: int) -> Tensor:
-    """Positions folded into 0..last by reflection at both ends, as often as it takes."""
+    """Positions (any shape) folded into 0..last by reflection at both ends, as often as needed."""
     period = max(2 * last, 1)
     return last - (positions.remainder(period) - last).abs()
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from training.networks.layers import FeatureNoise
 from training.networks.mapping import MappingNetwork
-from training.networks.timesteps import TimestepEmbedding, TimestepEmbeddingKind
+from training.networks.timesteps import (
+    TimestepEmbedding,
+    TimestepEmbeddingKind,
+    with_timesteps,
+)
 from training.networks.trunk import Trunk, TrunkConfig
 
 
@@ -67,9 +70,5 @@ class Discriminator(Trunk):
         x = self.features(images, noise)
         if self.mapping is None:
             return x
-        condition = c
-        if self.embed_timesteps is not None:
-            assert timesteps is not None, "a noise-aware discriminator needs timesteps"
-            condition = torch.cat([c, self.embed_timesteps(timesteps)], dim=1)
-        mapped: Tensor = self.mapping(None, condition)
+        mapped: Tensor = self.mapping(None, with_timesteps(c, self.embed_timesteps, timesteps))
         return (x * mapped).sum(dim=1, keepdim=True) / math.sqrt(x.shape[1])

@@ -52,6 +52,7 @@ class FullyConnectedLayer(nn.Module):
         self.bias_gain = lr_multiplier * before
 
     def forward(self, x: Tensor) -> Tensor:
+        """`x` `[N, in_features]`, in whose dtype the layer computes."""
         w = self.weight.to(x.dtype) * self.weight_gain
         b = self.bias.to(x.dtype)
         b = b if self.bias_gain == 1 else b * self.bias_gain

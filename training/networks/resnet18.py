@@ -67,7 +67,7 @@ class ResNetStage(nn.Sequential):
         self.dtype = torch.float32  # of its features; see training.networks.precision
 
     def forward(self, x: Tensor) -> Tensor:
-        """As of its blocks, in the precision of the stage."""
+        """`[N, C, H, W]` through its blocks, in the precision of the stage."""
         x = x.to(self.dtype)
         for block in self:
             x = block(x)

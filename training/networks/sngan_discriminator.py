@@ -12,7 +12,11 @@ from dnnlib import Config
 from training.networks.grid import channels_at, resolution_grid
 from training.networks.layers import FeatureNoise
 from training.networks.spectral import SpectralConv2d, SpectralLinear
-from training.networks.timesteps import TimestepEmbedding, TimestepEmbeddingKind
+from training.networks.timesteps import (
+    TimestepEmbedding,
+    TimestepEmbeddingKind,
+    with_timesteps,
+)
 
 _NUM_END_BLOCKS = 2  # at the lowest resolution
 
@@ -120,9 +124,6 @@ class SnganDiscriminator(nn.Module):
         logits: Tensor = self.out(features)
         if self.embed is None:
             return logits
-        condition = c
-        if self.embed_timesteps is not None:
-            assert timesteps is not None, "a noise-aware discriminator needs timesteps"
-            condition = torch.cat([c, self.embed_timesteps(timesteps)], dim=1)
+        condition = with_timesteps(c, self.embed_timesteps, timesteps)
         projected: Tensor = (self.embed(condition) * features).sum(dim=1, keepdim=True)
         return logits + projected

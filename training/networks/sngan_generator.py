@@ -125,7 +125,10 @@ class SnganSynthesis(nn.Module):
 
     @torch.no_grad()
     def settle(self, ws: Tensor, momentum: float) -> None:
-        """Let what evaluation normalises by follow the features of a batch, by `momentum` 0..1."""
+        """Let what evaluation normalises by follow the features of a batch, by `momentum` 0..1.
+
+        `ws` `[N, 1, w_dim]`, as `forward` takes them.
+        """
         for norm in self.norms():
             norm.momentum = momentum
         self.train()
@@ -133,7 +136,7 @@ class SnganSynthesis(nn.Module):
         self.eval()
 
     def statistics(self) -> list[Tensor]:
-        """What `settle` moves: means and variances of all layers."""
+        """What `settle` moves: means and variances of all layers, `[channels]` each."""
         return [each for norm in self.norms() for each in (norm.running_mean, norm.running_var)]
 
     def norms(self) -> list[ConditionalBatchNorm]:
@@ -152,5 +155,5 @@ def convolution(
 
 
 def enlarge(x: Tensor) -> Tensor:
-    """Each pixel becomes four."""
+    """`[N, C, H, W]` → `[N, C, 2 H, 2 W]`: each pixel becomes four."""
     return F.interpolate(x, scale_factor=2.0, mode="nearest")

@@ -52,6 +52,7 @@ class SpectralConv2d(SpectralLayer):
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """`x` `[N, in_channels, H, W]`, in whose dtype the layer computes."""
         weight, bias = self.normalised_weight().to(x.dtype), self.bias.to(x.dtype)
         return F.conv2d(x, weight, bias, padding=self.weight.shape[2] // 2)
 
@@ -64,6 +65,7 @@ class SpectralLinear(SpectralLayer):
         self.bias = nn.Parameter(torch.zeros(out_features)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """`x` float32 `[N, in_features]`."""
         return F.linear(x, self.normalised_weight(), self.bias)
 
 

@@ -26,6 +26,7 @@ class TimestepEmbedding(nn.Module):
         self.dim = 2 * NUM_FREQUENCIES if kind == "fourier" else 1
 
     def forward(self, timesteps: Tensor) -> Tensor:
+        """Of `timesteps` int64 `[N]`: float32 `[N, dim]`."""
         t = timesteps.reshape(-1, 1).float()
         if self.kind == "raw":
             return t
@@ -34,3 +35,13 @@ class TimestepEmbedding(nn.Module):
         exponents = torch.arange(NUM_FREQUENCIES, device=t.device) / NUM_FREQUENCIES
         angles = t * torch.exp(-math.log(10000.0) * exponents)
         return torch.cat([angles.sin(), angles.cos()], dim=1) / math.sqrt(NUM_FREQUENCIES)
+
+
+def with_timesteps(c: Tensor, embed: TimestepEmbedding | None, timesteps: Tensor | None) -> Tensor:
+    """The condition of a discriminator: `c` `[N, c_dim]`, and beside it what `embed` makes of
+    `timesteps` int64 `[N]`. Without `embed` it is `c` alone.
+    """
+    if embed is None:
+        return c
+    assert timesteps is not None, "a noise-aware discriminator needs timesteps"
+    return torch.cat([c, embed(timesteps)], dim=1)

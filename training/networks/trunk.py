@@ -65,9 +65,10 @@ class TrunkBlock(nn.Module):
     def forward(
         self, x: Tensor | None, img: Tensor | None, noise: FeatureNoise | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Features (None in the first block) and, for `skip` and the first block, the image.
+        """Features `[N, C, H, W]` (None in the first block) and the image (there and for `skip`).
 
-        `noise` is added to what the first convolution of the block takes in.
+        Both come out at half the size, the image for `skip` alone. `noise` is added to what the
+        first convolution of the block takes in.
         """
         if x is not None:
             x = x.to(self.dtype)
