@@ -99,8 +99,8 @@ def test_tables_give_means_and_deviations() -> None:
     text = section([record("dudgan", 1, 2.0), record("stylegan2", 1, 7), record("dudgan", 2, 4.0)])
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert [row.split("`")[1] for row in rows] == ["stylegan2", "dudgan"]  # as in VARIANTS
-    assert "| 2 | 15 | 3.0 ± 1.4 | 0.50 ± 0.00 | 0.900 ± 0.000 |" in rows[1]
-    assert "| 1 | 10 | 7.0 | 0.50 | 0.900 |" in rows[0]
+    assert "| 2 | 15 | 3.0 ± 1.4 | 0.500 ± 0.000 | 0.900 ± 0.000 |" in rows[1]
+    assert "| 1 | 10 | 7.0 | 0.500 | 0.900 |" in rows[0]
     assert "97.5%" in text and "a CPU, torch 2" in text
     assert spread_of([1.0], 2) == "1.00"
     assert named_scores(record("dudgan", 0, 1.0)).keys() == {"FID", "recall", "accuracy"}

@@ -118,7 +118,9 @@ def _write_and_read(seed):
 
 
 def test_many_writers_leave_a_whole_file():
-    with ProcessPoolExecutor(3, multiprocessing.get_context("fork")) as pool:
+    fork = multiprocessing.get_context("fork")
+    # A fork has none of its parent's OpenMP threads, and would wait for them.
+    with ProcessPoolExecutor(3, fork, torch.set_num_threads, (1,)) as pool:
         assert list(pool.map(_write_and_read, range(3))) == [True] * 3
     assert len(list((cache_dir() / "features").iterdir())) == 1
     assert cache_entry(Pixels(), reals(3000), 3000).load() is not None

@@ -69,6 +69,7 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
         )
     config, dataset = _configure(request, world)
     _check_processes(config, world)
+    _check_frozen(config)
     source = _source(request)
     if source is not None:
         config = config.model_copy(update={"init_digest": source.digest})
@@ -106,6 +107,15 @@ def _check_processes(config: TrainingConfig, world: World) -> None:
             f"{config.batch_gpu}, which {world.size} processes cannot share; use a divisor of "
             f"{micro_batches}, or another --batch or --batch-gpu"
         )
+
+
+def _check_frozen(config: TrainingConfig) -> None:
+    """Refuse to keep more layers of D than there are."""
+    if config.freezed == 0:
+        return
+    there = len(Players(config).D.layers())
+    if config.freezed > there:
+        raise UserError(f"--freezed {config.freezed}: D has {there} such layers; keep fewer")
 
 
 def _configure(request: LaunchRequest, world: World) -> tuple[TrainingConfig, ImageDataset]:

@@ -72,8 +72,9 @@ class Players(nn.Module):
     def trained_parameters(self, name: str) -> list[nn.Parameter]:
         """Those of a learner that learn: all but the layers of D that are kept (FreezeD)."""
         player = self.learners()[name]
-        kept = self.D.first_layers(self.frozen_layers) if player is self.D else []
-        frozen = {id(parameter) for layer in kept for parameter in layer.parameters()}
+        kept = self.D.layers()[: self.frozen_layers] if player is self.D else []
+        modules = [module for layer in kept for module in layer]
+        frozen = {id(parameter) for module in modules for parameter in module.parameters()}
         return [parameter for parameter in player.parameters() if id(parameter) not in frozen]
 
     def published(self) -> dict[str, Tensor]:

@@ -97,14 +97,14 @@ class SnganDiscriminator(nn.Module):
         self.blocks.append(name)
         self.add_module(name, block)
 
-    def first_layers(self, count: int) -> list[nn.Module]:
-        """The `count` convolutions nearest to the image; a shortcut goes with the last of two."""
+    def layers(self) -> list[list[nn.Module]]:
+        """Convolutions, the nearest to the image first; a shortcut goes with the last of two."""
         layers: list[list[nn.Module]] = []
         for name in self.blocks:
             block = self.get_submodule(name)
             assert isinstance(block, SnganBlock)
             layers += [[block.conv0], [block.conv1, *([block.skip] if block.skip else [])]]
-        return [layer for group in layers[:count] for layer in group]
+        return layers
 
     def forward(
         self,

@@ -149,14 +149,14 @@ class Trunk(nn.Module):
             in_channels = out_channels
         self.b4 = TrunkEpilogue(in_channels, out_features, grid.size(4), img_channels, config)
 
-    def first_layers(self, count: int) -> list[nn.Module]:
-        """The `count` convolutions nearest to the image; a shortcut goes with the last of two."""
+    def layers(self) -> list[list[nn.Module]]:
+        """Convolutions, the nearest to the image first; a shortcut goes with the last of two."""
         layers: list[list[nn.Module]] = []
         for name in self.resolutions:
             block = cast(TrunkBlock, self.get_submodule(f"b{name}"))
             layers += [] if block.fromrgb is None else [[block.fromrgb]]
             layers += [[block.conv0], [block.conv1, *([block.skip] if block.skip else [])]]
-        return [layer for group in layers[:count] for layer in group]
+        return layers
 
     def features(self, images: Tensor, noise: FeatureNoise | None = None) -> Tensor:
         """`[N, img_channels, height, width]` → `[N, out_features]`; `noise` for the first block."""
