@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -76,6 +77,7 @@ def test_variants_are_chosen_by_name() -> None:
 
 def test_a_run_is_scored_once_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ablation, "RESULTS", tmp_path)
+    monkeypatch.setattr(ablation, "JudgeDetector", lambda *_: SimpleNamespace(held_out_accuracy=1))
     subject = Ablation("digits", "tiny", 0.032, tmp_path / "work", torch.device("cpu"))
     scored: list[int] = []
 

@@ -114,6 +114,6 @@ def test_processes_that_cannot_share_a_batch_are_refused_in_one_line(
     command = ("--outdir", tmp_path / "runs", "--data", data, *OPTIONS, "--gpus", 3)
     refused = train([sys.executable], *command)
     assert refused.returncode == 2
-    said = "Error: --gpus 3: a batch of 8 is 2 micro-batches of 4"
+    said = "Error: --gpus 3: a batch of 8 in micro-batches of 4 is 2 of them, which so many"
     assert [line.startswith(said) for line in refused.stderr.splitlines()] == [True], refused.stderr
     assert not (tmp_path / "runs").exists()

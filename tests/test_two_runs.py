@@ -60,16 +60,18 @@ def test_a_forked_process_does_not_hold_a_lock(tmp_path: Path) -> None:
     """Else a killed run's data workers would keep its own successor out."""
     lock = FileLock(tmp_path / "file")
     assert lock.held and not FileLock(tmp_path / "file").held
-    begun, end = os.pipe()
+    (forked, told), (begun, end) = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
+        os.write(told, b"1")
         os.close(end)
         os.read(begun, 1)  # until the parent is done
         os._exit(0)
+    os.read(forked, 1)
     lock.release()
     assert FileLock(tmp_path / "file").held
-    os.close(begun)
-    os.close(end)
+    for descriptor in (forked, told, begun, end):
+        os.close(descriptor)
     os.waitpid(child, 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -100,13 +101,16 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
 
 def _check_processes(config: TrainingConfig, world: World) -> None:
     """Refuse a number of processes that the micro-batches of a step cannot be dealt out to."""
-    if config.batch % (config.batch_gpu * world.size):
-        micro_batches = config.batch // config.batch_gpu
-        raise UserError(
-            f"--gpus {world.size}: a batch of {config.batch} is {micro_batches} micro-batches of "
-            f"{config.batch_gpu}, which {world.size} processes cannot share; use a divisor of "
-            f"{micro_batches}, or another --batch or --batch-gpu"
-        )
+    parts, batch = config.batch // config.batch_gpu, config.batch
+    if parts % world.size == 0:
+        return
+    enough = math.lcm(parts, world.size)
+    cure = f"--batch-gpu {batch // enough}" if batch % enough == 0 else "another --batch"
+    raise UserError(
+        f"--gpus {world.size}: a batch of {batch} in micro-batches of {config.batch_gpu} is "
+        f"{parts} of them, which so many processes cannot share; use {cure}, or a "
+        f"divisor of {parts}"
+    )
 
 
 def _check_frozen(config: TrainingConfig) -> None:

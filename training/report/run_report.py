@@ -41,19 +41,32 @@ class RunReport:
     def __init__(self, run_dir: Path, config: TrainingConfig) -> None:
         self._run_dir, self._config = run_dir, config
         self._new: dict[str, bytes] = {}  # since the last refresh, by key
+        self._told = ""  # the warning that was given last
 
     def add(self, path: Path, pixels: Pixels) -> None:
         """Take note of a picture, uint8 `[H, W, C]`, that was just written to `path`."""
-        with _never_fatal():
+        with self._never_fatal():
             small = small_picture(pixels, film_of(path.name), self._config.facts)
             self._new[picture_key(path)] = small
 
     def refresh(self) -> None:
         """Write the page with all that the run has told by now."""
-        with _never_fatal():
+        with self._never_fatal():
             known = _carried(self._run_dir) | self._new
             write_page(self._run_dir, self._config, known)
             self._new.clear()
+            self._told = ""
+
+    @contextmanager
+    def _never_fatal(self) -> Iterator[None]:
+        """A page that fails must never end a training run; a cause that stays is told once."""
+        try:
+            yield
+        except Exception as error:
+            cause = f"{type(error).__name__}: {error}"
+            if cause != self._told:
+                logger.warning(f"{REPORT_FILE} is not up to date ({cause}); training goes on")
+            self._told = cause
 
 
 def write_report(run_dir: Path) -> Path:
@@ -105,13 +118,3 @@ def _written() -> str:
         f"Written {now:%Y-%m-%d %H:%M} UTC by dudgan {ours}, torch {torch.__version__}, "
         f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     )
-
-
-@contextmanager
-def _never_fatal() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # a page that fails must never end a training run
-        logger.warning(
-            f"{REPORT_FILE} is not up to date ({type(error).__name__}: {error}); training goes on"
-        )
