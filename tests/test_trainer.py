@@ -176,6 +176,13 @@ def test_auto_follows_the_resolution() -> None:
     assert large.gamma == pytest.approx(0.0002 * 1024**2 / 4)
 
 
+def test_papers_keep_their_losses_and_others_take_what_measured_best() -> None:
+    for cfg, contrast, share in (("auto", "instance", 0.5), ("paper256", "class", 0.95)):
+        options = resolve_options(cfg, {}, 256, 256)
+        assert (options.contrast_g, options.contrast_c) == (contrast, contrast)
+        assert options.lambda_g == share
+
+
 @pytest.mark.parametrize(
     ("given", "named"),
     [
