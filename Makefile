@@ -23,8 +23,10 @@ demo: .venv/installed
 	@$(BIN)/python interpolation.py --network $(RUN) --outdir $(DEMO)/video
 	@echo "== 5 of 5: FID, KID, precision and recall"
 	@$(BIN)/python calc_metrics.py --network $(RUN) --metrics fid2k,kid2k,pr2k3
+	@$(BIN)/python -m training.report $(RUN) >/dev/null
 	@echo "== Done"
 	@echo "Run      $(RUN)"
+	@echo "Report   $(RUN)/report.html"
 	@echo "Images   $(DEMO)/images"
 	@echo "Video    $(DEMO)/video"
 	@echo "Scores   $(RUN)/metric-*.jsonl"

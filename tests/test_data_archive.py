@@ -7,6 +7,7 @@ import pickle
 import stat
 import zipfile
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def test_archives_travel_to_other_processes(tmp_path: Path) -> None:
     archive.read(0)
     assert np.array_equal(pickle.loads(pickle.dumps(archive)).read(1), pixels(1))
     # A forked process inherits the open zip and must not share its file position.
-    with get_context("fork").Pool(2) as pool:
+    with ProcessPoolExecutor(2, get_context("fork")) as pool:
         assert set(pool.map(read_first, [archive] * 8)) == {pixels(0).tobytes()}
 
 

@@ -6,7 +6,7 @@ import hashlib
 import pickle
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -92,8 +92,8 @@ def test_any_order_threads_and_processes(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(read, range(4)))
-    with get_context("fork").Pool(2) as processes:
-        assert processes.map(source.fetch, range(200, 300)) == images[200:300]
+    with ProcessPoolExecutor(2, get_context("fork")) as processes:
+        assert list(processes.map(source.fetch, range(200, 300))) == images[200:300]
 
 
 def test_columns_that_explain_themselves(tmp_path: Path) -> None:
@@ -203,8 +203,8 @@ def test_lsun(tmp_path: Path) -> None:
     assert images_of(pickle.loads(packed)) == images_of(source) == [png(i) for i in order]
     assert source.where(0) == f"{path}/{source.names[0]}"
     # The parent has the database open, and every process opens it for itself.
-    with get_context("fork").Pool(2) as processes:
-        assert processes.map(source.fetch, range(5)) == images_of(source)
+    with ProcessPoolExecutor(2, get_context("fork")) as processes:
+        assert list(processes.map(source.fetch, range(5))) == images_of(source)
     assert len(converted(path, tmp_path / "a.zip", "--workers", 2)) == 5
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -106,8 +107,8 @@ def build(_: int) -> bytes:
 
 
 def test_processes_that_start_at_once_leave_one_whole_file(cache_folder: Path) -> None:
-    with get_context("fork").Pool(4) as pool:
-        built = pool.map(build, range(8), chunksize=1)
+    with ProcessPoolExecutor(4, get_context("fork")) as pool:
+        built = list(pool.map(build, range(8)))
     assert len(set(built)) == 1
     assert [path.suffix for path in cache_folder.iterdir()] == [".kernel"]
 
