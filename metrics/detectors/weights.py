@@ -15,6 +15,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import cache_dir, sha256_file
 from dnnlib.logs import logger
 from metrics.detectors.torchscript import is_torchscript, read_torchscript
+from torch_utils.checkpoint import load_tensors
 from torch_utils.inert_pickle import RefusedError
 
 _MAX_BYTES = 2**32
@@ -193,8 +194,12 @@ def read_weights(path: Path, advice: str) -> WeightsFile:
         if is_program := is_torchscript(path):
             kind = "TorchScript"
             tensors = read_torchscript(path)
+        elif path.suffix == ".safetensors":  # which not every torch reads
+            tensors = load_tensors(path)[0]
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError as error:
+        raise UserError(f"{error}; {advice}") from error
     except RefusedError as error:
         raise UserError(f"{path}: refused, it {error}; {advice}") from error
     except Exception as error:  # foreign bytes make torch's reader raise almost anything
