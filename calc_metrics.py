@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import click
 import torch
@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from pydantic import Field
 
 from dnnlib import Config, UserError
-from dnnlib.cli import CONTEXT, NameList, device_option, run
+from dnnlib.cli import CONTEXT, NameList, collect, device_option, run
 from dnnlib.download import is_url
 from dnnlib.logs import logger
 from metrics.checks import check_instruments, check_metrics
@@ -35,15 +35,8 @@ from training.evaluation import (
     NetworkPaths,
 )
 from training.generation.load import ComputeConfig, make_synthesizer
-from training.generation.script_options import (
-    compute_options,
-    outdir_option,
-    switch,
-    truncation_option,
-)
+from training.generation.script_options import compute_options, style_options, switch
 from training.generation.synthesis import StyleConfig
-from training.networks.generator import NoiseMode
-from training.networks.precision import Precision
 from training.snapshots import NetworkFile, load_network
 
 
@@ -203,18 +196,10 @@ def report(records: Sequence[MetricRecord], outdir: Path | None) -> None:
     logger.info(f"Added to {', '.join(files)} in {outdir}")
 
 
-def refuse_generation(context: click.Context, fakes: str | None) -> None:
+def refuse_generation(context: click.Context) -> None:
     """Raise `click.UsageError` for options about a generator where there are --fakes instead."""
-    for name in (
-        "trunc",
-        "trunc_center",
-        "noise_mode",
-        "labels",
-        "seed",
-        *ComputeConfig.model_fields,
-    ):
-        typed = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if fakes is not None and typed:
+    for name in (*StyleConfig.model_fields, *ComputeConfig.model_fields, "labels", "seed"):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             option = name.replace("_", "-")
             raise click.UsageError(f"--{option}: is about a --network; leave it out with --fakes")
 
@@ -231,7 +216,9 @@ def refuse_generation(context: click.Context, fakes: str | None) -> None:
 @click.option("--fakes", help="Instead: images that another program made, a folder or a zip.")
 @click.option("--data", help="Real images: a folder or a zip.  [what the network was trained on]")
 @switch("--mirror", "Mirror the real images too.  [as in training]", default=None)
-@outdir_option
+@click.option(
+    "--outdir", type=click.Path(path_type=Path), help="Folder of the scores.  [the network's]"
+)
 @click.option(
     "--detector",
     metavar=f"[{'|'.join(DETECTORS)}|FILE]",
@@ -246,21 +233,7 @@ def refuse_generation(context: click.Context, fakes: str | None) -> None:
 )
 @click.option("--judge", help="A network whose classifier recognises classes.  [the network's own]")
 @switch("--per-class", "Give scores within each class too, the worst class first.")
-@truncation_option
-@click.option(
-    "--trunc-center",
-    type=click.Choice(["global", "class"]),
-    default="global",
-    show_default=True,
-    help="Truncate towards the mean style of all images, or of the image's class.",
-)
-@click.option(
-    "--noise-mode",
-    type=click.Choice(["const", "random", "none"]),
-    default="random",
-    show_default=True,
-    help="Per-pixel noise: one for all images, another for every image, or none.",
-)
+@style_options(noise_mode="random")
 @click.option(
     "--labels",
     type=click.Choice(["data", "even"]),
@@ -291,54 +264,17 @@ def refuse_generation(context: click.Context, fakes: str | None) -> None:
     show_default=True,
     help="Images at a time; changes speed and memory, not the scores.",
 )
+@collect("config", MeasureConfig)
 @click.pass_context
-def main(
-    context: click.Context,
-    metrics: list[str],
-    network: str | None,
-    fakes: str | None,
-    data: str | None,
-    mirror: bool | None,
-    outdir: Path | None,
-    detector: str,
-    pr_detector: str | None,
-    judge: str | None,
-    per_class: bool,
-    trunc: float,
-    trunc_center: Literal["global", "class"],
-    noise_mode: NoiseMode,
-    labels: LabelPlan,
-    seed: int,
-    precision: Precision,
-    cuda_graphs: bool,
-    device: str,
-    gpus: int,
-    batch: int,
-) -> int:
+def main(context: click.Context, config: MeasureConfig, device: str, gpus: int) -> int:
     """Measure a trained network, or images, against the images they should be like.
 
     Scores are printed and added to the metric-NAME.jsonl files beside the network, or in --outdir.
     """
-    if (network is None) == (fakes is None):
+    if (config.network is None) == (config.fakes is None):
         raise click.UsageError("give --network or --fakes, one of them")
-    refuse_generation(context, fakes)
-    config = MeasureConfig(
-        metrics=tuple(metrics),
-        network=network,
-        fakes=fakes,
-        outdir=outdir,
-        data=data,
-        mirror=mirror,
-        detector=detector,
-        pr_detector=pr_detector,
-        judge=judge,
-        per_class=per_class,
-        style=StyleConfig(trunc=trunc, trunc_center=trunc_center, noise_mode=noise_mode),
-        labels=labels,
-        seed=seed,
-        batch=batch,
-        compute=ComputeConfig(precision=precision, cuda_graphs=cuda_graphs),
-    )
+    if config.fakes is not None:
+        refuse_generation(context)
     return run_in_world(calculate, gpus, device, (config,))
 
 

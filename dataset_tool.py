@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
 
 import click
-from pydantic import ValidationError
 
-from dnnlib import Config, UserError
 from dnnlib.cli import CONTEXT, Size, config_options, run
-from dnnlib.config import first_problem
+from dnnlib.config import naming_options
 from training.data.check import CheckConfig, check
 from training.data.convert import ConvertConfig, convert
 from training.data.sources import SOURCE_KINDS, SourceOptions
 
 UNDERSTOOD = "; ".join(kind.description for kind in SOURCE_KINDS)
-C = TypeVar("C", bound=Config)
 
 
 @click.command(context_settings=CONTEXT)
@@ -44,23 +40,27 @@ def main(
     if checked is not None:
         if source or dest:
             raise click.UsageError("--check goes without --source and --dest")
-        if others := sorted(given.keys() - CheckConfig.model_fields):
-            raise click.UsageError(f"--check goes without --{others[0].replace('_', '-')}")
-        check(_read(CheckConfig, given | {"path": checked}))
-        return
-    if not source or not dest:
+        check(_check_config(checked, given))
+    elif source and dest:
+        convert(_convert_config(source, dest, given))
+    else:
         raise click.UsageError("give --source and --dest to convert, or --check to validate")
-    of_source = {name: given.pop(name) for name in SourceOptions.model_fields if name in given}
-    places = {"source": source, "dest": dest, "options": _read(SourceOptions, of_source)}
-    convert(_read(ConvertConfig, given | places))
 
 
-def _read(config: type[C], given: Mapping[str, object]) -> C:
-    try:
-        return config.model_validate(given)
-    except ValidationError as error:
-        name, _, rule = first_problem(error).partition(":")
-        raise UserError(f"--{name.replace('_', '-')}:{rule}") from None
+def _check_config(path: str, given: Mapping[str, object]) -> CheckConfig:
+    if others := sorted(given.keys() - CheckConfig.model_fields):
+        raise click.UsageError(f"--check goes without --{others[0].replace('_', '-')}")
+    with naming_options():
+        return CheckConfig.model_validate({**given, "path": path})
+
+
+def _convert_config(source: str, dest: str, given: Mapping[str, object]) -> ConvertConfig:
+    of_source = {name: value for name, value in given.items() if name in SourceOptions.model_fields}
+    others = {name: value for name, value in given.items() if name not in of_source}
+    with naming_options():
+        options = SourceOptions.model_validate(of_source)
+        places = {"source": source, "dest": dest, "options": options}
+        return ConvertConfig.model_validate(others | places)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from dnnlib.cli import CONTEXT, run
+from dnnlib.cli import CONTEXT, collect, device_option, run
 from training.explore.explorer import ExplorerConfig
 from training.explore.server import HOSTS, ServerConfig, explore
-from training.networks.precision import Precision
+from training.generation.script_options import precision_option
 
 
 @click.command(context_settings=CONTEXT)
@@ -22,33 +22,17 @@ from training.networks.precision import Precision
 @click.option(
     "--host", default=HOSTS[0], show_default=True, help="This machine under one of its own names."
 )
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-    default="auto",
-    show_default=True,
-    help="Where images are computed.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
-    default="fp32",
-    show_default=True,
-    help="Arithmetic of the highest resolutions.",
-)
+@device_option
+@precision_option
 @click.option("--no-browser", is_flag=True, help="Print the page's address and open nothing.")
-def main(
-    network: str, port: int, host: str, device: str, precision: Precision, no_browser: bool
-) -> None:
+@collect("explorer", ExplorerConfig)
+def main(explorer: ExplorerConfig, port: int, host: str, no_browser: bool) -> None:
     """Open a local web page to play with NETWORK, a file, a URL or a run's folder.
 
     Seeds, classes by name, mixtures of two, truncation, noise and grids, with pictures to download
     and the command line of generate.py that makes them. Nothing leaves this machine.
     """
-    explore(
-        ServerConfig(host=host, port=port, browser=not no_browser),
-        ExplorerConfig(network=network, device=device, precision=precision),
-    )
+    explore(ServerConfig(host=host, port=port, browser=not no_browser), explorer)
 
 
 if __name__ == "__main__":

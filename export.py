@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from dnnlib.cli import CONTEXT, run
-from training.generation.export import ExportConfig, ExportKind, PixelType, export_network
-from training.generation.script_options import style_options
-from training.generation.synthesis import StyleConfig
+from dnnlib.cli import CONTEXT, collect, run
+from training.generation.export import ExportConfig, export_network
+from training.generation.script_options import network_option, style_options
 
 
 class BatchSize(click.ParamType[int | None]):
@@ -28,7 +27,7 @@ class BatchSize(click.ParamType[int | None]):
 
 
 @click.command(context_settings=CONTEXT)
-@click.option("--network", required=True, help="A network: file, URL, or run folder.")
+@network_option
 @click.option(
     "--out",
     required=True,
@@ -51,30 +50,15 @@ class BatchSize(click.ParamType[int | None]):
     show_default=True,
     help="Images as float32 about -1..1, or as uint8 in 0..255.",
 )
-@style_options
-def main(
-    network: str,
-    out: Path,
-    kind: ExportKind | None,
-    batch: int | None,
-    pixels: PixelType,
-    style: StyleConfig,
-) -> None:
+@style_options()
+@collect("config", ExportConfig)
+def main(config: ExportConfig) -> None:
     """Write a network's generator as a file that runs without this project.
 
     Its inputs are z [N, z_dim], N(0, 1), and with classes c [N, classes], one-hot or mixed; its
     output is images [N, channels, height, width].
     """
-    export_network(
-        ExportConfig(
-            network=network,
-            out=out,
-            kind=kind,
-            batch=batch,
-            pixels=pixels,
-            style=style,
-        )
-    )
+    export_network(config)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,10 @@ from training.generation.load import ComputeConfig
 from training.generation.script_options import (
     compute_options,
     network_options,
-    outdir_option,
     style_options,
     switch,
 )
 from training.generation.synthesis import StyleConfig
-from training.networks.precision import Precision
 from training.pictures import PictureFormat
 
 DEFAULT_SEEDS = range(16)
@@ -25,7 +23,7 @@ DEFAULT_SEEDS = range(16)
 
 @click.command(context_settings=CONTEXT)
 @network_options
-@outdir_option
+@click.option("--outdir", type=click.Path(path_type=Path), help="Folder of the results.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -51,7 +49,7 @@ DEFAULT_SEEDS = range(16)
     type=click.Path(path_type=Path),
     help="A data set: seeds draw classes as often as they are there. [as in the training data]",
 )
-@style_options
+@style_options()
 @click.option(
     "--projected-w",
     type=click.Path(path_type=Path),
@@ -84,8 +82,7 @@ def main(
     save_w: bool,
     grid: bool,
     picture_format: PictureFormat,
-    precision: Precision,
-    cuda_graphs: bool,
+    compute: ComputeConfig,
     only_list: bool,
 ) -> None:
     """Make pictures with a trained network.
@@ -113,7 +110,7 @@ def main(
             format=picture_format,
             batch=batch,
             device=device,
-            compute=ComputeConfig(precision=precision, cuda_graphs=cuda_graphs),
+            compute=compute,
         )
     )
 

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from dnnlib.cli import CONTEXT, NameList, SeedList, Size, run
+from dnnlib.cli import CONTEXT, NameList, SeedList, Size, collect, run
 from training.generation.interpolation import InterpolationConfig, interpolate
-from training.generation.journey import Easing, Space
-from training.generation.load import ComputeConfig
-from training.generation.routes import Mode
 from training.generation.script_options import (
     Number,
     compute_options,
     network_options,
-    outdir_option,
+    results_option,
     style_options,
     switch,
 )
-from training.generation.synthesis import StyleConfig
-from training.generation.video import VideoFormat
-from training.networks.precision import Precision
 
 
 @click.command(context_settings=CONTEXT)
 @network_options
-@outdir_option
+@results_option
 @click.option(
     "--mode",
     type=click.Choice(["class", "latent", "both"]),
@@ -78,60 +70,19 @@ from training.networks.precision import Precision
     type=click.IntRange(min=2),
     help="Also write a picture of that many steps side by side, for papers.",
 )
-@style_options
+@style_options()
 @click.option(
     "--format",
-    "video_format",
     type=click.Choice(["mp4", "gif", "webp", "frames"]),
     default="mp4",
     show_default=True,
     help="frames is a folder of png files, and what there is without ffmpeg.",
 )
 @compute_options
-def main(
-    network: str,
-    device: str,
-    batch: int,
-    outdir: Path | None,
-    mode: Mode,
-    classes: list[str] | None,
-    seeds: list[int] | None,
-    space: Space,
-    easing: Easing,
-    loop: bool,
-    seconds: float,
-    fps: int,
-    grid: tuple[int, int],
-    strip: int | None,
-    style: StyleConfig,
-    video_format: VideoFormat,
-    precision: Precision,
-    cuda_graphs: bool,
-) -> None:
+@collect("config", InterpolationConfig)
+def main(config: InterpolationConfig) -> None:
     """Make a video that passes from class to class or from latent to latent."""
-    if outdir is None:
-        raise click.UsageError("give --outdir, the folder of the results")
-    interpolate(
-        InterpolationConfig(
-            network=network,
-            outdir=outdir,
-            classes=None if classes is None else tuple(classes),
-            seeds=None if seeds is None else tuple(seeds),
-            mode=mode,
-            space=space,
-            easing=easing,
-            loop=loop,
-            grid=grid,
-            seconds=seconds,
-            fps=fps,
-            strip=strip,
-            style=style,
-            format=video_format,
-            batch=batch,
-            device=device,
-            compute=ComputeConfig(precision=precision, cuda_graphs=cuda_graphs),
-        )
-    )
+    interpolate(config)
 
 
 if __name__ == "__main__":

@@ -6,25 +6,23 @@ from pathlib import Path
 
 import click
 
-from dnnlib.cli import CONTEXT, run
+from dnnlib.cli import CONTEXT, collect, device_option, run
 from metrics.detectors import DEFAULT_DETECTOR
 from metrics.feature_maps import feature_maps
-from training.generation.projection import ProjectionConfig, StyleSpace
+from training.generation.projection import ProjectionConfig
 from training.generation.projector import ProjectorConfig, project
-from training.generation.script_options import Number, switch
+from training.generation.script_options import Number, network_option, results_option, switch
 
 
 @click.command(context_settings=CONTEXT)
-@click.option("--network", required=True, help="A network: file, URL, or run folder.")
+@network_option
 @click.option(
     "--target",
     required=True,
     type=click.Path(path_type=Path),
     help="A picture; its centre is cut out and resized to what the network makes.",
 )
-@click.option(
-    "--outdir", required=True, type=click.Path(path_type=Path), help="Folder of the results."
-)
+@results_option
 @click.option(
     "--class",
     "class_name",
@@ -71,50 +69,15 @@ from training.generation.script_options import Number, switch
     "in it; only the style is kept. [the noise stays as it is]",
 )
 @switch("--video", "Also write a video of the search.")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-    default="auto",
-    show_default=True,
-    help="Where to compute; auto takes the fastest there is.",
-)
-def main(
-    network: str,
-    target: Path,
-    outdir: Path,
-    class_name: str | None,
-    space: StyleSpace,
-    steps: int,
-    seed: int,
-    learning_rate: float,
-    detector: str,
-    noise_reg: float | None,
-    video: bool,
-    device: str,
-) -> None:
+@device_option
+@collect("projection", ProjectionConfig)
+@collect("config", ProjectorConfig)
+def main(config: ProjectorConfig) -> None:
     """Find the style with which a network makes a given picture.
 
     generate.py --projected-w makes the picture again from projected_w.npz.
     """
-    project(
-        ProjectorConfig(
-            network=network,
-            target=target,
-            outdir=outdir,
-            class_name=class_name,
-            projection=ProjectionConfig(
-                space=space,
-                steps=steps,
-                learning_rate=learning_rate,
-                noise_reg=noise_reg,
-                seed=seed,
-            ),
-            detector=detector,
-            video=video,
-            device=device,
-        ),
-        feature_maps,
-    )
+    project(config, feature_maps)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ from training.generation.script_options import Number, compute_options
 from training.generation.synthesis import StyleConfig, Synthesizer, latents
 from training.networks.generator import Generator
 from training.networks.layers import one_hot
-from training.networks.precision import Precision
 from training.options import make_config, resolve_options
 from training.pictures import to_uint8
 from training.players import Players
@@ -147,8 +146,7 @@ def main(
     threads: int | None,
     seconds: float,
     device: str,
-    precision: Precision,
-    cuda_graphs: bool,
+    compute: ComputeConfig,
     out: Path | None,
 ) -> None:
     """Print images a second, one by one and in batches."""
@@ -157,7 +155,6 @@ def main(
     if threads is not None:
         torch.set_num_threads(threads)
     chosen = choose_device(device)
-    compute = ComputeConfig(precision=precision, cuda_graphs=cuda_graphs)
     rows = [
         row
         for resolution in map(int, resolutions)

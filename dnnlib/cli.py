@@ -8,13 +8,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import wraps
 from itertools import pairwise
 from types import FrameType
-from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
+from typing import Any, Literal, NoReturn, TypeVar, cast, get_args, get_origin
 
 import click
 
-from dnnlib.config import Config
+from dnnlib.config import Config, naming_options
 from dnnlib.errors import RunError, UserError
 from dnnlib.logs import printable, setup_logging
 
@@ -172,6 +173,25 @@ def config_options(config: type[Config]) -> Callable[[Command], Command]:
                 )
                 command = option(command)
         return command
+
+    return decorate
+
+
+def collect(name: str, config: type[Config]) -> Callable[[Command], Command]:
+    """Give a command the options that are fields of `config` as one argument, `name`.
+
+    What is written nearer to the command is collected later, and may take `name` as its field.
+    """
+
+    def decorate(command: Command) -> Command:
+        @wraps(command)
+        def collecting(*args: object, **options: object) -> object:
+            fields = {field: options.pop(field) for field in config.model_fields}
+            with naming_options():
+                collected = config.model_validate(fields)
+            return command(*args, **options, **{name: collected})
+
+        return cast(Command, collecting)
 
     return decorate
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -48,6 +51,21 @@ def first_problem(error: ValidationError) -> str:
     if not problem["loc"] and problem["type"] == "value_error":
         return rule
     return f"{field}: {rule}, found {problem['input']!r:.80}"
+
+
+@contextmanager
+def naming_options(suffix: str = "") -> Iterator[None]:
+    """Turn a broken rule of a config into a `UserError` about the option of that name.
+
+    `suffix` follows the name of the field: `_c` makes `noise_sd` --noise-sd-c.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        found = re.fullmatch(r"(\w+)(.*)", first_problem(error), re.DOTALL)
+        assert found is not None
+        option = f"{found[1]}{suffix}".replace("_", "-")
+        raise UserError(f"--{option}{found[2]}") from None
 
 
 def _differences(ours: Any, theirs: Any, prefix: str) -> list[str]:

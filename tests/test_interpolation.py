@@ -218,7 +218,7 @@ def test_wrong_networks_and_places(
     assert "not a readable safetensors file" in said("--network", truncated, *outdir)
     assert "no such file" in said("--network", tmp_path / "none", *outdir)
     assert "the network has none; use --mode latent" in said("--network", unconditional, *outdir)
-    assert "give --outdir" in said("--network", network)
+    assert "Missing option '--outdir'" in said("--network", network)
     folder = ("--classes", "cat,dog", "--format", "frames", "--seconds", 0.1)
     run_script(network, tmp_path / "again", *folder)
     assert "there already" in said("--network", network, "--outdir", tmp_path / "again", *folder)

@@ -187,7 +187,7 @@ def test_what_was_asked_wrongly_is_told_in_a_line(
     assert f"--run {tmp_path}: it has no stats.jsonl" in told("--run", tmp_path)
     assert "neither D nor C sees noise" in told("--data", data, "--noise-model", "none")
     assert "no picture" in told("--data", data, "--noise-model", "local", "--noise-at", "features")
-    assert "t_max must be at least t_min" in told("--data", data, "--t-max", 5)
+    assert "--t-max must be at least t_min" in told("--data", data, "--t-max", 5)
     assert "no-such" in told("--data", tmp_path / "no-such")
     assert not out.exists()
 

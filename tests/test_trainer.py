@@ -188,9 +188,9 @@ def test_papers_keep_their_losses_and_others_take_what_measured_best() -> None:
     [
         ({"batch": 0}, "--batch"),
         ({"gamma": float("nan")}, "--gamma"),
-        ({"t_min": 50, "t_max": 20}, "t_max must be at least t_min"),
+        ({"t_min": 50, "t_max": 20}, "--t-max must be at least t_min"),
         ({"batch": 30, "batch_gpu": 8}, "batch must be a multiple of batch_gpu"),
-        ({"lambda_g": 1.5}, "--lambda_g"),
+        ({"lambda_g": 1.5}, "--lambda-g"),
     ],
 )
 def test_options_out_of_range_are_named(given: dict[str, float], named: str) -> None:

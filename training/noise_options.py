@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from dnnlib import Config, UserError
-from dnnlib.config import first_problem
+from dnnlib import Config
+from dnnlib.config import naming_options
 from training.config import LocalFrom, NoisePlace
 from training.diffusion import BetaSchedule, DiffusionConfig, TimestepDistribution
 from training.local_noise import GaussianConfig, LocalNoiseConfig
@@ -161,17 +158,3 @@ def _diffusion_c(options: NoiseOptions) -> dict[str, Any]:
 
 def _first(own: Any, otherwise: Any) -> Any:
     return otherwise if own is None else own
-
-
-@contextmanager
-def naming_options(suffix: str = "") -> Iterator[None]:
-    """Turn a broken rule of a config into a `UserError` about the option of that name.
-
-    `suffix` follows the name of the field: `_c` for what is C's.
-    """
-    try:
-        yield
-    except ValidationError as error:
-        found = re.fullmatch(r"(\w+)(.*)", first_problem(error), re.DOTALL)
-        assert found is not None
-        raise UserError(f"--{found[1]}{suffix}{found[2]}") from None

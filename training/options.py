@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
+from dnnlib.config import naming_options
 from training.augment import PRESETS, AdaConfig, DiffAugmentConfig
 from training.augment import PresetName as AugmentPreset
 from training.config import (
@@ -26,7 +27,7 @@ from training.networks.grid import resolution_grid
 from training.networks.resnet18 import ResNetConfig
 from training.networks.sngan_discriminator import SnganDiscriminatorConfig
 from training.networks.sngan_generator import SnganGeneratorConfig
-from training.noise_options import NoiseOptions, naming_options, noise_configs
+from training.noise_options import NoiseOptions, noise_configs
 from training.presets import PresetName, preset
 from training.run_options import RunOptions, run_config
 

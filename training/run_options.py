@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from dnnlib import Config, UserError
-from dnnlib.config import first_problem
+from dnnlib.config import naming_options
 from training.config import RunConfig
 from training.networks.precision import Precision, check_precision, default_precision
 
@@ -93,7 +93,5 @@ def changed_run_config(
     before = saved.model_dump(exclude={"cuda_graphs", "cudnn_benchmark"})
     if any(name in given for name in _ARITHMETIC):
         del before["precision"]
-    try:
+    with naming_options():
         return run_config(RunOptions.model_validate(before | dict(given)), device)
-    except ValidationError as error:
-        raise UserError(f"--{first_problem(error)}") from None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 
-from dnnlib import Config
-from dnnlib.cli import Command, device_option
+from dnnlib.cli import Command, collect, device_option
+from training.generation.load import ComputeConfig
 from training.generation.synthesis import StyleConfig
+from training.networks.generator import NoiseMode
 
 
 class Number(click.FloatRange):
@@ -37,15 +37,26 @@ def switch(name: str, help_text: str, default: bool | None = False) -> Callable[
     )
 
 
+network_option = click.option(
+    "--network", required=True, help="A network: file, URL, or run folder (its best network)."
+)
+results_option = click.option(
+    "--outdir", required=True, type=click.Path(path_type=Path), help="Folder of the results."
+)
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="Arithmetic of the highest resolutions; all but fp32 change pixels a little.",
+)
+
+
 def network_options(command: Command) -> Command:
-    """Which network, and how it is computed: `network`, `device`, `batch`."""
+    """Which network, and where it is computed: `network`, `device`, `batch`."""
     return _apply(
         command,
-        click.option(
-            "--network",
-            required=True,
-            help="A network: file, URL, or run folder (its best network).",
-        ),
+        network_option,
         device_option,
         click.option(
             "--batch",
@@ -58,31 +69,18 @@ def network_options(command: Command) -> Command:
 
 
 def compute_options(command: Command) -> Command:
-    """How images are computed: `precision`, `cuda_graphs`."""
+    """How images are computed, as one argument: `compute`, a `ComputeConfig`."""
     return _apply(
         command,
-        click.option(
-            "--precision",
-            type=click.Choice(["fp32", "tf32", "bf16", "fp16"]),
-            default="fp32",
-            show_default=True,
-            help="Arithmetic of the highest resolutions; all but fp32 change pixels a little.",
-        ),
+        precision_option,
         switch("--cuda-graphs", "Launch a batch's kernels as one, on CUDA devices."),
+        collect("compute", ComputeConfig),
     )
 
 
-def outdir_option(command: Command) -> Command:
-    """Where results go: `outdir`."""
-    return _apply(
-        command,
-        click.option("--outdir", type=click.Path(path_type=Path), help="Folder of the results."),
-    )
-
-
-def truncation_option(command: Command) -> Command:
-    """How far styles may be from the centre: `trunc`."""
-    return _apply(
+def style_options(noise_mode: NoiseMode = "const") -> Callable[[Command], Command]:
+    """How latents become images, as one argument: `style`, a `StyleConfig`."""
+    return lambda command: _apply(
         command,
         click.option(
             "--trunc",
@@ -91,14 +89,6 @@ def truncation_option(command: Command) -> Command:
             show_default=True,
             help="Truncation psi: below 1 images are more alike and more faithful.",
         ),
-    )
-
-
-def style_options(command: Command) -> Command:
-    """How latents become images, as one argument: `style`, a `StyleConfig`."""
-    return _apply(
-        _collecting("style", StyleConfig, command),
-        truncation_option,
         click.option(
             "--trunc-center",
             type=click.Choice(["global", "class"]),
@@ -109,22 +99,12 @@ def style_options(command: Command) -> Command:
         click.option(
             "--noise-mode",
             type=click.Choice(["const", "random", "none"]),
-            default="const",
+            default=noise_mode,
             show_default=True,
             help="Per-pixel noise: one for all images, another for every image, or none.",
         ),
+        collect("style", StyleConfig),
     )
-
-
-def _collecting(name: str, config: type[Config], command: Command) -> Command:
-    """`command` with the options that are fields of `config` in one argument, `name`."""
-
-    @wraps(command)
-    def collecting(**options: object) -> object:
-        fields = {field: options.pop(field) for field in config.model_fields}
-        return command(**options, **{name: config.model_validate(fields)})
-
-    return cast(Command, collecting)
 
 
 def _apply(command: Command, *options: Callable[[Command], Command]) -> Command:

@@ -40,7 +40,8 @@ class StyleMixingConfig(Config):
     rows: tuple[int, ...] = Field(min_length=1)  # seeds
     columns: tuple[int, ...] = Field(min_length=1)  # seeds
     layers: tuple[int, ...] | None = None  # that follow the column; None: the first half
-    row_classes: tuple[str, ...] | None = None  # None: each seed draws its class
+    classes: tuple[str, ...] | None = None  # None: each seed draws its class
+    row_classes: tuple[str, ...] | None = None  # None: as `classes` says
     column_classes: tuple[str, ...] | None = None
     style: StyleConfig
     images: bool = False  # a file for each picture too
@@ -124,11 +125,13 @@ class _Line:
 
 def _plan_lines(config: StyleMixingConfig, facts: DataFacts) -> tuple[_Line, _Line]:
     """Rows and columns. Raises `UserError` where there are too many."""
-    rows = plan_pictures(facts, config.rows, config.row_classes)
-    if config.column_classes == config.row_classes:
+    of_rows = config.row_classes or config.classes
+    of_columns = config.column_classes or config.classes
+    rows = plan_pictures(facts, config.rows, of_rows)
+    if of_columns == of_rows:
         columns = replace(rows, seeds=list(dict.fromkeys(config.columns)))
     else:
-        columns = plan_pictures(facts, config.columns, config.column_classes)
+        columns = plan_pictures(facts, config.columns, of_columns)
     _check_size(len(rows), len(columns), facts)
     return _Line(rows), _Line(columns)
 
