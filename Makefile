@@ -6,7 +6,7 @@ BIN := .venv/bin
 DEMO := demo
 # The newest run, looked up when a recipe runs.
 RUN = $$(ls -d $(DEMO)/runs/*-digits16-* | tail -n 1)
-# Without an NVIDIA driver the CPU build of torch is enough, where pip finds one.
+# Another release of torch than the pinned one: make test TORCH=2.11.0, in a fresh checkout.
 TORCH ?= $(shell sed -n 's/^torch==//p' requirements.txt)
 
 .PHONY: demo test gpu coverage pages lint types imports pytest clean
@@ -67,14 +67,17 @@ pytest: .venv/installed-dev
 	$(PYTHON) -m venv .venv
 	@touch $@
 
+# Without an NVIDIA driver the CPU build of torch is enough, where pip finds one.
 .venv/installed: requirements.txt .venv/python
+	@sed 's/^torch==.*/torch==$(TORCH)/' requirements.txt >.venv/requirements.txt
 	@command -v nvidia-smi >/dev/null || $(BIN)/python -m pip install --progress-bar on \
 		"torch==$(TORCH)+cpu" || echo "No CPU build of torch here; taking the ordinary one"
-	$(BIN)/python -m pip install --progress-bar on -r requirements.txt
+	$(BIN)/python -m pip install --progress-bar on -r .venv/requirements.txt
 	@touch $@
 
 .venv/installed-dev: requirements-dev.txt .venv/installed
-	$(BIN)/python -m pip install --progress-bar on -r requirements-dev.txt
+	@cp requirements-dev.txt .venv
+	$(BIN)/python -m pip install --progress-bar on -r .venv/requirements-dev.txt
 	@touch $@
 
 clean:

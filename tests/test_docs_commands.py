@@ -215,8 +215,10 @@ def test_commands_of_other_programs_name_what_is_there(page: str) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for program, *words in [command.words for command in commands(page)]:
         if program == "make":
-            for target in words:
-                assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+            for word in words:
+                name, sets, _ = word.partition("=")
+                declared = rf"^{name} \?=" if sets else rf"^{name}:"
+                assert re.search(declared, makefile, flags=re.MULTILINE), word
         elif program == "conda":
             assert all((ROOT / word).is_file() for word in words if word.endswith(".yml"))
         elif program == "pip":
