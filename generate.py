@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from dnnlib.cli import CONTEXT, NameList, SeedList, run
+from dnnlib.cli import CONTEXT, MAX_SEEDS, NameList, SeedList, run
 from training.generation.gallery import GenerateConfig, generate, list_classes
 from training.generation.load import ComputeConfig
 from training.generation.script_options import (
@@ -36,7 +36,7 @@ DEFAULT_SEEDS = range(16)
     help="An image for each: 0-35,77. The same seed gives the same image whatever the batch. "
     "[0-15]",
 )
-@click.option("--count", type=click.IntRange(1, 10**7), help="Short for --seeds from 0 on.")
+@click.option("--count", type=click.IntRange(1, MAX_SEEDS), help="Short for --seeds from 0 on.")
 @click.option(
     "--class",
     "classes",
@@ -92,8 +92,8 @@ def main(
     if only_list:
         list_classes(network)
         return
-    if seeds is not None and (count is not None or projected_w is not None):
-        raise click.UsageError("--seeds: goes neither with --count nor with --projected-w")
+    if sum(given is not None for given in (seeds, count, projected_w)) > 1:
+        raise click.UsageError("--seeds, --count and --projected-w: one of them at a time")
     chosen = seeds or (DEFAULT_SEEDS if count is None else range(count))
     generate(
         GenerateConfig(

@@ -21,6 +21,7 @@ from dnnlib.logs import printable, setup_logging
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 EXIT_SIGNAL = 128  # plus the number of the signal, after a clean end
+MAX_SEEDS = 10**6
 
 device_option = click.option(
     "--device",
@@ -111,8 +112,9 @@ class SeedList(click.ParamType[list[int]]):
             first, last = int(match[1]), int(match[2] or match[1])
             if last < first:
                 self.fail(f"has a range that runs backwards: {part.strip()!r}", param, ctx)
-            if last >= 2**32 or last - first >= 10**7:
-                self.fail(f"takes seeds below 2^32 and at most 10^7 of them: {part!r}", param, ctx)
+            if last >= 2**32 or last - first >= MAX_SEEDS:
+                rule = f"takes seeds below 2^32 and at most {MAX_SEEDS:,} of them"
+                self.fail(f"{rule}: {part!r}", param, ctx)
             seeds.extend(range(first, last + 1))
         return seeds
 

@@ -153,7 +153,7 @@ def test_list_classes(
         (("--batch", "0"), "0 is not in the range"),
         (("--format", "bmp"), "'bmp' is not one of"),
         (("--grid", "--seeds", "0-299999", "--class", "dog"), "--grid: 300000 images"),
-        (("--seeds", "3", "--count", "4"), "--seeds: goes neither with --count"),
+        (("--seeds", "3", "--count", "4"), "--seeds, --count and --projected-w: one of them"),
         (("--count", "0"), "0 is not in the range"),
         (("--class", "dog", "--labels-of", "x"), "--labels-of: draws the classes"),
         (("--labels-of", "no-such.zip"), "no-such.zip: there is no such file"),

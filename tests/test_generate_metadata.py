@@ -66,6 +66,13 @@ def test_manifest_has_a_line_for_each_picture_and_the_last_one_counts(
     assert (again[files[0]]["trunc"], again[files[2]]["trunc"]) == (0.5, 1.0)
 
 
+def test_a_torn_line_of_the_manifest_does_not_spoil_the_next(tmp_path: Path, network: Path) -> None:
+    whole = '{"file": "seed0009-dog.png", "seed": 9}'
+    (tmp_path / "manifest.jsonl").write_text(whole + '\n{"file": "seed0004-dog.png", "se')
+    made(tmp_path, network, "--seeds", 4, "--class", "dog")
+    assert list(manifest(tmp_path)) == ["seed0009-dog.png", "seed0004-dog.png"]
+
+
 def test_a_manifest_that_cannot_be_written(
     tmp_path: Path, network: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -94,5 +94,6 @@ def test_wrong_files_and_options(
     assert "not finite" in said(saved("nan.npy", np.full((6, 16), np.nan)))
     assert "leave out --trunc" in said(w_file, "--trunc", 0.5)
     assert "leave out --class" in said(w_file, "--class", "dog")
-    assert "--seeds: goes neither" in said(w_file, "--seeds", "1")
+    for others in (("--seeds", "1"), ("--count", 5)):
+        assert "--projected-w: one of them at a time" in said(w_file, *others)
     assert not (tmp_path / "out").exists()

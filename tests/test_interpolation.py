@@ -171,6 +171,12 @@ def test_animated_pictures(tmp_path: Path, network: Path, video_format: str) -> 
     assert distance(found, picture.repeat(16, axis=0).repeat(16, axis=1)) < 8
 
 
+def test_wide_grids_are_enlarged_no_further_than_videos_go(tmp_path: Path, network: Path) -> None:
+    options = ("--classes", "cat,dog", "--grid", "40x1", "--fps", 20, "--seconds", 0.1)
+    frames = decode(run_script(network, tmp_path, *options))
+    assert frames[0].shape == (192, 7680, 3)  # 12 times 16x640; 16 times were beyond 8192
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -168,6 +169,8 @@ def test_loaded_generator_is_generate_py(network: Path) -> None:
     expected = synthesizer_of(network).pictures([4, 5, 6], labels)
     assert torch.equal(generator([4, 5, 6], "dog"), expected)
     assert torch.equal(generator(range(4, 7), ["dog", 1, "1"]), expected)
+    assert torch.equal(generator(np.arange(4, 7), 1), expected)
+    assert torch.equal(generator(torch.arange(4, 7), 1), expected)
     assert torch.equal(generator(np.int64(5), 1)[0], expected[1])
     assert torch.equal(generator(5, "dog:1"), expected[1:2])
     each = generator([4, 5, 6])
@@ -192,6 +195,8 @@ def test_wrong_arguments_of_the_loader(network: Path, tmp_path: Path) -> None:
         generator(1, "cow")
     with pytest.raises(UserError, match="seeds: takes at least one"):
         generator([])
+    with pytest.raises(UserError, match=r"--trunc: .* finite number, found nan"):
+        generator(1, trunc=math.nan)
     with pytest.raises(UserError, match="none: no such file"):
         load_generator(str(tmp_path / "none"))
 

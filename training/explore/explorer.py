@@ -20,6 +20,7 @@ from training.explore.wishes import (
     plan_wish,
     style_arguments,
 )
+from training.generation.gallery import GRID_FILE
 from training.generation.load import ComputeConfig, make_synthesizer
 from training.generation.manifest import Facts, common_facts
 from training.generation.picture_stream import Picture, Seeded, stream_pictures
@@ -28,8 +29,6 @@ from training.generation.synthesis import StyleConfig
 from training.networks.precision import Precision
 from training.pictures import encode_picture, make_grid
 from training.snapshots import load_network
-
-GRID_FILE = "grid.png"
 
 
 class ExplorerConfig(Config):

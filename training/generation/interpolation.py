@@ -73,7 +73,8 @@ def interpolate(config: InterpolationConfig) -> None:
     synthesizer = make_synthesizer(network, device, config.style, config.compute)
     journey = Journey(synthesizer, route, config.grid, config.space, config.loop)
     facts = _facts(config, network, route)
-    frames = _frames(config, journey, num_frames, enlarged=video_format != "frames")
+    factor = 1 if video_format == "frames" else _enlargement(config.grid, network.facts)
+    frames = _frames(config, journey, num_frames, factor)
     shown = track(frames, "Interpolating", num_frames, "frames")
     write_video(shown, path, video_format, config.fps, json.dumps(facts))
     logger.info(f"{num_frames} frames, {num_frames / config.fps:.1f} s: {path}")
@@ -83,16 +84,20 @@ def interpolate(config: InterpolationConfig) -> None:
         logger.info(f"{config.strip} steps: {strip}")
 
 
+def _enlargement(grid: tuple[int, int], facts: DataFacts) -> int:
+    """How many times larger pictures are shown, for frames of `MIN_VIDEO_SIDE` pixels a side."""
+    sides = grid[0] * facts.width, grid[1] * facts.height
+    return max(min(math.ceil(MIN_VIDEO_SIDE / min(sides)), MAX_VIDEO_SIDE // max(sides)), 1)
+
+
 def _frames(
-    config: InterpolationConfig, journey: Journey, count: int, enlarged: bool
+    config: InterpolationConfig, journey: Journey, count: int, factor: int
 ) -> Iterator[Pixels]:
-    """`count` frames, uint8 `[H, W, C]`, `enlarged` to `MIN_VIDEO_SIDE` pixels a side."""
-    columns, rows = config.grid
+    """`count` frames, uint8 `[H, W, C]`, of pictures enlarged `factor` times."""
     generator = journey.synthesizer.generator
-    width, height = generator.width, generator.height
-    factor = math.ceil(MIN_VIDEO_SIDE / min(columns * width, rows * height)) if enlarged else 1
+    min_cell = factor * min(generator.width, generator.height)
     for cells in journey.steps(count, config.easing, config.batch):
-        yield make_grid(cells, columns, min_cell=factor * min(width, height))
+        yield make_grid(cells, config.grid[0], min_cell=min_cell)
 
 
 def _strip(config: InterpolationConfig, journey: Journey, count: int) -> Pixels:

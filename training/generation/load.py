@@ -10,12 +10,13 @@ mixed = generator(seeds=7, classes="rose:0.5+daisy:0.5")
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, SupportsIndex
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from dnnlib import Config, UserError
+from dnnlib.config import naming_options
 from dnnlib.logs import logger
 from torch_utils.world import choose_device
 from training.config import DataFacts
@@ -79,7 +80,7 @@ class LoadedGenerator:
 
     def __call__(
         self,
-        seeds: SupportsIndex | Iterable[int],
+        seeds: int | Iterable[int],
         classes: str | int | Sequence[str | int] | None = None,
         trunc: float = 1.0,
         trunc_center: Literal["global", "class"] = "global",
@@ -93,12 +94,14 @@ class LoadedGenerator:
                 or one for each. Left out, each seed draws its own.
             trunc, trunc_center, noise_mode: as generate.py takes them.
 
-        Raises `UserError`, a `ValueError`, for a class that does not exist, and without seeds.
+        Raises `UserError`, a `ValueError`, for a class that does not exist, a style outside its
+        range, and without seeds.
         """
-        chosen = [int(seeds)] if isinstance(seeds, SupportsIndex) else list(seeds)
+        chosen = [int(seed) for seed in (seeds if isinstance(seeds, Iterable) else [seeds])]
         if not chosen:
             raise UserError("seeds: takes at least one, found none")
-        style = StyleConfig(trunc=trunc, trunc_center=trunc_center, noise_mode=noise_mode)
+        with naming_options():
+            style = StyleConfig(trunc=trunc, trunc_center=trunc_center, noise_mode=noise_mode)
         return self.synthesizer.with_style(style).pictures(chosen, self._labels(chosen, classes))
 
     def _labels(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from dnnlib import UserError
+from dnnlib.json_lines import mend_json_lines
+from dnnlib.version import project_version
 from training.generation.synthesis import StyleConfig
 from training.networks.precision import Precision
 from training.snapshots import NetworkFile
@@ -23,7 +25,7 @@ def common_facts(network: NetworkFile, style: StyleConfig, precision: Precision)
         "network": network.digest,
         **style.model_dump(),
         "precision": precision,
-        "version": _version(),
+        "version": f"dudgan {project_version()}",
     }
 
 
@@ -34,22 +36,22 @@ class Manifest:
     """
 
     def __init__(self, folder: Path) -> None:
+        """Raises `UserError` where the list of an earlier call cannot be added to."""
         self.path = folder / MANIFEST
+        with self._writing():
+            mend_json_lines(self.path)
 
     def add(self, file: str, facts: Facts) -> None:
         """Note how `file` was made. Raises `UserError` where that cannot be written."""
+        with self._writing(), self.path.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"file": file, **facts}, ensure_ascii=False) + "\n")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            with self.path.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps({"file": file, **facts}, ensure_ascii=False) + "\n")
+            yield
         except OSError as error:
             raise UserError(
                 f"{self.path}: cannot be written ({error.strerror}); free the disk or choose "
                 "another place"
             ) from error
-
-
-def _version() -> str:
-    try:
-        return f"dudgan {version('dudgan')}"
-    except PackageNotFoundError:
-        return "dudgan, source checkout"

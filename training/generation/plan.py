@@ -65,7 +65,7 @@ def plan_pictures(
     `UserError` for a class that does not exist, and for a data set that does not have the classes
     of the network.
     """
-    seeds = seeds if isinstance(seeds, range) else list(dict.fromkeys(seeds))
+    seeds = list(dict.fromkeys(seeds))
     if classes is not None:
         return Plan(seeds, tuple(dict.fromkeys(parse_conditions(facts, classes))))
     counts = facts.class_counts if labels_of is None else _counts_in(labels_of, facts)

@@ -69,8 +69,8 @@ def project(
     video_format = usable_format("mp4") if config.video else "mp4"
     video = config.outdir / ("proj" if video_format == "frames" else f"proj.{video_format}")
     check_video(video, video_format, VIDEO_FPS)
+    synthesizer = make_synthesizer(network, device, StyleConfig())  # which settles TF32 for all
     distance = TargetDistance(make_features(config.detector, device), _as_floats(target, device))
-    synthesizer = make_synthesizer(network, device, StyleConfig())
     generator = synthesizer.generator.requires_grad_(False)
     condition = _condition(config.class_name, network, distance, _as_floats(target, device))
     c = as_tensor([condition], generator.c_dim).to(device)

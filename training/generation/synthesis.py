@@ -19,6 +19,8 @@ from training.networks.generator import Generator, NoiseMode
 from training.networks.layers import one_hot
 from training.pictures import to_uint8
 
+_CENTER_SAMPLES = 4096
+
 CPU = torch.device("cpu")
 
 
@@ -148,14 +150,14 @@ class ClassCenters:
 
 
 @torch.no_grad()
-def class_center(generator: Generator, c: Tensor, num_samples: int = 4096) -> Tensor:
+def class_center(generator: Generator, c: Tensor) -> Tensor:
     """The mean w of conditions `[N, c_dim]` over latents, `[N, w_dim]`: truncation's class centre.
 
     Computed from fixed latents, so that it needs no place in the network file.
     """
     fixed = torch.Generator().manual_seed(0)
-    z = torch.randn(num_samples, generator.z_dim, generator=fixed).to(c.device)
-    centers = [generator.mapping(z, row.expand(num_samples, -1))[:, 0].mean(dim=0) for row in c]
+    z = torch.randn(_CENTER_SAMPLES, generator.z_dim, generator=fixed).to(c.device)
+    centers = [generator.mapping(z, row.expand(_CENTER_SAMPLES, -1))[:, 0].mean(dim=0) for row in c]
     return torch.stack(centers)
 
 
