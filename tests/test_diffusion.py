@@ -135,3 +135,10 @@ def test_the_list_follows_the_horizon() -> None:
 def test_wrong_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         DiffusionConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_noise_keeps_the_arithmetic_of_what_it_is_added_to() -> None:
+    diffusion = Diffusion(DiffusionConfig())
+    features = torch.randn(4, 2, 3, 3, dtype=torch.bfloat16)
+    noisy, _ = diffusion(features)
+    assert noisy.dtype == torch.bfloat16

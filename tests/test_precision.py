@@ -8,6 +8,7 @@ from torch import Tensor
 from training_helpers import CPU, batches, small_config, small_trainer
 
 from dnnlib import UserError
+from torch_utils.ops.modulated_conv2d import modulated_conv2d_bias_act
 from training.networks.generator import SynthesisBlock
 from training.networks.layers import one_hot
 from training.networks.precision import set_precision
@@ -58,6 +59,43 @@ def test_only_the_highest_resolutions_and_never_the_base_grid() -> None:
         assert low == expected
 
 
+def gradients(tensors: list[Tensor], dtype: torch.dtype, gradient: Tensor) -> list[Tensor]:
+    """What a modulated convolution in `dtype` is, and its gradients by x, weight and styles."""
+    x, weight, styles = (tensor.clone().requires_grad_() for tensor in tensors)
+    y = modulated_conv2d_bias_act(
+        x.to(dtype), weight, styles, padding=1, fused_modconv=False, act="lrelu", clamp=256
+    )
+    found = torch.autograd.grad(y, [x, weight, styles], gradient.to(dtype))
+    return [tensor.float() for tensor in (y.detach(), *found)]
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "peak", "spread", "gradient"),
+    [(512, 4, 50.0, 5.0, 1e-3), (128, 32, 1.0, 0.3, 1e-6)],
+    ids=["large features", "small gradients"],
+)
+def test_modulation_in_fp16_neither_overflows_nor_loses_gradients(
+    channels: int, size: int, peak: float, spread: float, gradient: float
+) -> None:
+    torch.manual_seed(0)
+    x = (peak * torch.randn(2, channels, size, size)).clamp(-256, 256)
+    weight, styles = torch.randn(channels, channels, 3, 3), 1 + spread * torch.randn(2, channels)
+    dy = gradient * torch.randn_like(x)
+    exact = gradients([x, weight, styles], torch.float32, dy)
+    half = gradients([x, weight, styles], torch.float16, dy)
+    for ours, theirs in zip(half, exact, strict=True):
+        assert float((ours - theirs).norm() / theirs.norm()) < 0.05
+
+
+def test_modulation_in_fp16_of_nothing_is_nothing() -> None:
+    x, weight = torch.randn(2, 4, 8, 8), torch.randn(4, 4, 3, 3)
+    weight[1] = 0
+    for styles in (torch.zeros(2, 4), torch.ones(2, 4)):
+        y = gradients([x, weight, styles], torch.float16, torch.ones(2, 4, 8, 8))
+        assert all(tensor.isfinite().all() for tensor in y)
+        assert (y[0][:, 1] == 0).all()
+
+
 def test_training_in_bf16_moves_every_player() -> None:
     trainer = small_trainer(small_config(precision="bf16", pl_weight=2.0))
     before = [p.clone() for p in trainer.state.players.parameters()]
@@ -90,6 +128,9 @@ def test_defaults_follow_the_device() -> None:
     options = resolve_options("auto", {}, 64, 64)
     on_cuda = make_config(options, config.data, config.facts, CUDA).run
     assert (on_cuda.precision, on_cuda.nhwc, on_cuda.cuda_graphs) == ("fp16", True, True)
+    for cfg in ("tiny", "sngan32"):  # features that nothing clamps
+        unclamped = make_config(resolve_options(cfg, {}, 64, 64), config.data, config.facts, CUDA)
+        assert unclamped.run.precision == "fp32"
     given = {"fp32": True, "cuda_graphs": False, "nobench": True}
     options = resolve_options("auto", given, 64, 64)
     asked = make_config(options, config.data, config.facts, CUDA).run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -74,6 +75,20 @@ def test_gradients_do_not_depend_on_micro_batches_where_no_loss_couples_images(n
         gradients.append([p.grad for p in phase.trained if p.grad is not None])
     for whole, parts in zip(*gradients, strict=True):
         torch.testing.assert_close(whole, parts, rtol=1e-4, atol=1e-6)
+
+
+def test_moments_follow_the_layout_that_a_run_goes_on_in() -> None:
+    states = []
+    for nhwc in (True, False):
+        first = small_trainer(small_config(nhwc=True))
+        for _ in range(3):
+            first.step()
+        second = small_trainer(small_config(nhwc=nhwc))
+        second.state.load_state_dict(copy.deepcopy(first.state.state_dict()))
+        second.step()
+        states.append(second.state.players.state_dict())
+    for name, expected in states[0].items():
+        torch.testing.assert_close(states[1][name], expected, rtol=1e-3, atol=1e-4, msg=name)
 
 
 def test_resuming_is_exact_bit_for_bit() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch import Tensor
 from torch_utils.stats import Stats
 from training.phases import Draw, Phase
 from training.players import Players
+
+if TYPE_CHECKING:
+    from torch.cuda import _POOL_HANDLE
 
 _WARM_UPS = 3  # passes before a capture, in which libraries choose their kernels
 
@@ -50,8 +53,11 @@ class CapturedBackward:
     itself moved is put back. Every micro-batch must have the shape of the first.
     """
 
-    def __init__(self, phase: Phase, weight: float, players: Players, stats: Stats) -> None:
-        self.eager = EagerBackward(phase, weight, players, stats)
+    def __init__(
+        self, phase: Phase, weight: float, players: Players, stats: Stats, pool: _POOL_HANDLE
+    ) -> None:
+        """`pool` is for all phases of a trainer: what one leaves there, the next may overwrite."""
+        self.eager, self.pool = EagerBackward(phase, weight, players, stats), pool
         self.inputs: Draw | None = None
         self.graph: torch.cuda.CUDAGraph | None = None
         self.gradients: list[Tensor | None] = []
@@ -90,7 +96,8 @@ class CapturedBackward:
         for parameter, gradient in zip(self.eager.phase.trained, self.gradients, strict=True):
             parameter.grad = gradient
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Threads that load data may call CUDA meanwhile.
+        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
             self.eager.add(inputs)
         undo()
         return graph

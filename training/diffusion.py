@@ -82,8 +82,9 @@ class Diffusion(nn.Module):
     def add_noise(self, images: Tensor, timesteps: Tensor) -> Tensor:
         """x_t of images `[N, C, H, W]` about ±1 at timesteps int64 `[N]` in 0..t_max."""
         alpha_bar = self.alphas_bar[timesteps][:, None, None, None]
+        signal, sd = (part.sqrt().to(images.dtype) for part in (alpha_bar, 1 - alpha_bar))
         noise = torch.randn_like(images) * self.config.noise_sd
-        return alpha_bar.sqrt() * images + (1 - alpha_bar).sqrt() * noise
+        return signal * images + sd * noise
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Noisy images `[N, C, H, W]`, their timesteps int64 `[N]`; gradients flow to `images`."""

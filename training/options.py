@@ -162,9 +162,9 @@ def make_config(
 
 
 def _with_precision(options: TrainOptions) -> TrainOptions:
-    """16 bits are for SNGAN only where they are asked for: its features are not clamped."""
+    """16 bits are only for features that are clamped, or where they are asked for."""
     asked = options.precision is not None or options.fp32 or options.allow_tf32
-    if asked or options.family != "sngan":
+    if asked or (options.family != "sngan" and options.conv_clamp is not None):
         return options
     return options.model_copy(update={"precision": "fp32"})
 

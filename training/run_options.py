@@ -34,7 +34,9 @@ class RunOptions(Config):
         None, description="Newest network snapshots to keep, beside the best. [all]"
     )
     precision: Precision | None = Field(
-        None, description="Arithmetic of the highest resolutions. [fp16 on CUDA, else fp32]"
+        None,
+        description="Arithmetic of the highest resolutions. [fp16 on CUDA with clamped features, "
+        "else fp32]",
     )
     low_resolutions: int = Field(
         4, description="How many of the highest resolutions fp16 and bf16 are for. [4]"

@@ -61,6 +61,18 @@ class TrainingState:
         self.players.load_state_dict(state["players"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
+            _match_layout(optimizer)
+
+
+def _match_layout(optimizer: torch.optim.Optimizer) -> None:
+    """Lay moments out as their parameters are: fused kernels go through both as memory has them.
+
+    A run that goes on channels-last, or no longer so, has saved them the other way.
+    """
+    for parameter, moments in optimizer.state.items():
+        for name, moment in moments.items():
+            if moment.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter).copy_(moment)
 
 
 def average_beta(config: TrainingConfig, nimg: int) -> float:

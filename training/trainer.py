@@ -43,11 +43,15 @@ class Trainer:
         self.dataset_labels = dataset_labels.to(world.device)
         self.phases = make_phases(state.players, config.losses)
         self.turns = in_turns(self.phases, config.optimizer.joint_gc)
-        make_backward = CapturedBackward if config.run.cuda_graphs else EagerBackward
-        weight = config.batch_gpu * world.size / config.batch
-        self.backward: dict[str, Backward] = {
-            phase.name: make_backward(phase, weight, state.players, stats) for phase in self.phases
-        }
+        self.backward = self._make_backward()
+
+    def _make_backward(self) -> dict[str, Backward]:
+        weight = self.config.batch_gpu * self.world.size / self.config.batch
+        players, stats = self.state.players, self.stats
+        if not self.config.run.cuda_graphs:
+            return {p.name: EagerBackward(p, weight, players, stats) for p in self.phases}
+        pool = torch.cuda.graph_pool_handle()
+        return {p.name: CapturedBackward(p, weight, players, stats, pool) for p in self.phases}
 
     def step(self) -> None:
         """One batch: every phase whose turn it is, then averages and horizons."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor
 
 from torch_utils.ops.bias_act import ActivationName, modulated_bias_act
@@ -81,6 +84,8 @@ def modulated_conv2d_bias_act(
         )
         demodulation = None
     else:
+        if demodulation is not None and x.dtype == torch.float16:
+            weight, styles, demodulation = _within_half(weight, styles, demodulation)
         x = conv2d_resample(
             x * styles[:, :, None, None].to(x.dtype),
             weight.to(x.dtype),
@@ -97,6 +102,21 @@ def _demodulation(weight: Tensor, styles: Tensor) -> Tensor:
     """1 / σ of each output channel, `[N, C_out]`; σ² sums (style · weight)² over inputs, taps."""
     energy = weight.square().sum(dim=[2, 3])
     return (styles.square() @ energy.T + 1e-8).rsqrt()
+
+
+def _within_half(
+    weight: Tensor, styles: Tensor, demodulation: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same result by factors that half precision holds (ADA, arXiv 2006.06676, appendix).
+
+    Styles come to at most 1 and weights to 1/√fan-in, so that neither the convolution overflows nor
+    its gradient, which is what demodulation multiplies, underflows. As demodulation takes back what
+    the scales change, they have no gradient of their own.
+    """
+    peak = styles.detach().abs().amax(dim=1, keepdim=True).clamp(min=1e-8)  # [N, 1]
+    row = weight.detach().abs().amax(dim=[1, 2, 3]).clamp(min=1e-8)
+    row = row * math.sqrt(weight[0].numel())  # [C_out]
+    return weight / row[:, None, None, None], styles / peak, demodulation * row * peak
 
 
 def _scaled_weights(
