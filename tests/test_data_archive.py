@@ -107,6 +107,30 @@ def test_other_json_beside_class_folders_is_ignored(tmp_path: Path) -> None:
     assert ImageArchive(write_zip(tmp_path / "a.zip", files)).class_names == ("cat", "dog")
 
 
+def test_json_about_single_images_is_not_read(
+    tmp_path: Path, write: Writer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.data.layouts.logger.propagate", True)
+    images = {f"{index}.png": png(index) for index in range(5)}
+    about = {f"{index}.json": b'["1.png", 1]' for index in range(4)} | {"4.png.json": b"{"}
+    assert ImageArchive(write(tmp_path / "data", images | about)).labels is None
+    assert caplog.text == ""
+
+
+def test_json_without_labels_is_told_once(
+    tmp_path: Path, write: Writer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.data.layouts.logger.propagate", True)
+    notes = {f"notes{index}.json": b'{"Dear": "diary"}' for index in range(3)}
+    archive = ImageArchive(write(tmp_path / "data", CLASS_FOLDERS | notes))
+    assert archive.class_names == ("cat", "dog")
+    (record,) = caplog.records
+    assert "notes0.json and 2 more files hold no list" in record.message
+    broken = write(tmp_path / "broken", CLASS_FOLDERS | {"list.json": b'[["cat/a.png", 0], ['})
+    with pytest.raises(UserError, match=r"list.json: is not valid JSON .* mend or remove it"):
+        ImageArchive(broken)
+
+
 def read_first(archive: ImageArchive) -> bytes:
     return archive.read(0).tobytes()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -90,11 +91,32 @@ def test_chunks_that_pyspng_skips_are_heeded() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (4, 2), (9, 8, 7)).save(buffer, "PNG", transparency=(9, 8, 7))
     assert decode_image(buffer.getvalue(), "a.png")[0, 0].tolist() == [9, 8, 7, 0]
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    buffer = io.BytesIO()
-    Image.new("RGB", (4, 2)).save(buffer, "PNG", exif=exif)
-    assert decode_image(buffer.getvalue(), "a.png").shape == (4, 2, 3)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG."""
+    body = kind + data
+    return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+EXIF = Image.Exif()
+EXIF[0x0112] = 6
+PROFILE = f"\nexif\n{len(EXIF.tobytes()):8}\n{EXIF.tobytes().hex()}\n".encode()  # ImageMagick's
+ORIENTED = {
+    "EXIF": chunk(b"eXIf", EXIF.tobytes().removeprefix(b"Exif\0\0")),
+    "profile": chunk(b"tEXt", b"Raw profile type exif\0" + PROFILE),
+    "packed profile": chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(PROFILE)),
+    "XMP": chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + b'<a tiff:Orientation="6"/>'),
+}
+
+
+@pytest.mark.parametrize("case", ORIENTED)
+@pytest.mark.parametrize("before", [b"IDAT", b"IEND"])
+def test_png_is_turned_upright_wherever_it_tells_its_orientation(case: str, before: bytes) -> None:
+    data = png(0)
+    place = data.index(before) - 4
+    data = data[:place] + ORIENTED[case] + data[place:]
+    assert np.array_equal(decode_image(data, "a.png"), np.rot90(pixels(0), -1))
 
 
 def test_files_that_would_start_other_programs_are_refused() -> None:
@@ -116,10 +138,8 @@ def test_png_is_packed() -> None:
 
 def test_photos_are_turned_upright() -> None:
     image = to_pillow(pixels(0, 8, 16))
-    exif = Image.Exif()
-    exif[0x0112] = 6
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", exif=exif)
+    image.save(buffer, "JPEG", exif=EXIF)
     assert decode_image(buffer.getvalue(), "a.jpg").shape == (16, 8, 3)
 
 

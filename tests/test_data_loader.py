@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from data_helpers import UNHURRIED, labelled, pixels, png, write_zip
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dnnlib import UserError
 from training.data.dataset import DataConfig, ImageDataset, open_dataset
@@ -180,6 +183,31 @@ def test_resident_and_streaming_batches_are_equal_and_resumable(path: str) -> No
         assert same(batches(dataset, 8, 0, workers, 0), whole)
     for limit in (0, 2**20):
         assert same(batches(dataset, 3, 5 * 8, 0, limit), whole[5:])
+
+
+class _Host(TorchDispatchMode):
+    """Notes the images of the largest tensor that is made in the host's memory."""
+
+    largest = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and result.device == CPU and result.ndim == 4:
+            self.largest = max(self.largest, len(result))
+        return result
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_images_go_to_the_device_a_few_at_a_time(path: str, mirror: bool) -> None:
+    dataset = open_dataset(DataConfig(path=path, mirror=mirror))
+    meta = torch.device("meta")  # takes tensors as a GPU does
+    with pytest.MonkeyPatch.context() as patch, _Host() as host:
+        patch.setattr("training.data.dataset._CHUNK", 3)
+        images = next(make_loader(dataset, 2, 0, 0, meta, 0)).images
+    assert images.device == meta and images.shape == (2, 3, 4, 6)
+    assert host.largest == 3
 
 
 def test_batches_pair_images_with_their_labels(path: str) -> None:

@@ -70,7 +70,7 @@ def test_sources_that_are_not_understood(
         ({"x": np.zeros((2, 4, 4), np.uint8), "y": np.zeros(2)}, "float64"),
         (
             {"x": np.zeros((2, 4, 4), np.uint8), "y": np.array([0, -1])},
-            "x[1] must be a class index (a whole number from 0), found -1",
+            "x[1] must be a class index (a whole number from 0 to 1048575), found -1",
         ),
         ({"x": np.array([None, 1])}, "must be uint8 [N, H, W] or [N, H, W, C], found object [2]"),
     ],

@@ -132,6 +132,20 @@ def test_labels_that_are_missing_or_bad(tmp_path: Path) -> None:
         assert str(path) in str(caught.value)
 
 
+def test_labels_of_no_image_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.data.sources.webdataset.logger.propagate", True)
+    dotted = {"a.1.png": png(1), "a.1.cls": b"0", "a.2.png": png(2), "a.2.cls": b"1"}
+    path = str(write_tar(tmp_path / "a.tar", dotted))
+    with pytest.raises(UserError, match=r"2 of 2 \.cls .* like a\.1\.cls: .* its first dot"):
+        open_source(path)
+    assert open_source(path, SourceOptions(class_depth="0")).labels is None
+    path = str(write_tar(tmp_path / "b.tar", samples([0, 1]) | {"000009.cls": b"1"}))
+    assert classes_of(open_source(path)) == ["0", "1"]
+    assert "1 of 3 .cls files belong to no image, like 000009.cls" in caplog.text
+
+
 def special(kind: bytes, name: str = "000009.png") -> Callable[[tarfile.TarFile], None]:
     def add(tar: tarfile.TarFile) -> None:
         entry = tarfile.TarInfo(name)

@@ -245,6 +245,54 @@ def test_an_interruption_leaves_a_hidden_draft_and_a_failure_nothing(
         assert {entry.name for entry in tmp_path.iterdir()} == {"source", dest} | draft
 
 
+def test_a_folder_is_not_filled_from_inside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would have to be moved away below the user's feet."""
+    source = write_folder(tmp_path / "source", FOLDERS)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link").symlink_to("sub")
+    monkeypatch.chdir(tmp_path / "sub")
+    for dest in (".", "../sub", "../sub/", "..", "../link", tmp_path / "sub", "/", "none/.."):
+        assert tool("--source", source, "--dest", dest, "--overwrite") == 2
+        assert "neither the current folder" in error_line(capsys)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"source", "sub", "link"}
+    assert len(converted(source, Path("inside"))) == 12
+    assert len(converted(source, Path("../beside.zip"))) == 12
+
+
+def test_a_linked_folder_is_filled_where_it_is(tmp_path: Path) -> None:
+    source = write_folder(tmp_path / "source", FOLDERS)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    assert len(converted(source, tmp_path / "link")) == 12
+    assert (tmp_path / "link").is_symlink() and len(ImageArchive(tmp_path / "disk")) == 12
+
+
+def test_a_sheet_that_cannot_be_written_is_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    source = write_folder(tmp_path / "source", FOLDERS)
+    monkeypatch.setattr(Image.Image, "save", full)
+    options = ("--format", "keep", "--preview", tmp_path / "sheet.png")
+    assert len(converted(source, tmp_path / "dest", *options)) == 12
+    assert "Warning: --preview" in (said := capsys.readouterr().err) and "No space left" in said
+    assert not (tmp_path / "sheet.png").exists()
+
+
+def test_names_of_files_need_not_be_utf_8(tmp_path: Path) -> None:
+    files = {f"caf\udce9{index}.png": png(index) for index in range(3)}
+    source = write_folder(tmp_path / "source\udce9", files | {"x\udce9.png": b""})
+    assert len(converted(source, tmp_path / "a.zip", "--on-error", "skip")) == 3
+    listed = write_folder(tmp_path / "listed", {"a.png": png(0), "b.png": png(1)})
+    (table := tmp_path / "labels\udce9.csv").write_text("a,cat\nb,dog\n")
+    archive = converted(listed, tmp_path / "b.zip", "--labels", table)
+    assert archive.class_names == ("cat", "dog")
+
+
 def test_unwritable_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_folder(tmp_path / "source", FOLDERS)
     (tmp_path / "file").write_bytes(b"")

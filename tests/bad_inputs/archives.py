@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from data_helpers import png, write_zip
+from data_helpers import png, write_folder, write_zip
 
 _NAMES = [f"00000/img{index:08d}.png" for index in range(4)]
 _GOOD = {name: png(index, 16, 16, 1) for index, name in enumerate(_NAMES)}
@@ -21,6 +21,8 @@ def write_archives(folder: Path) -> None:
         write_zip(folder / f"label-{name}.zip", _GOOD | {"dataset.json": data})
     _write_bad_images(folder)
     _write_bad_zips(folder)
+    # As archives from Windows unpack: a name that is not UTF-8.
+    write_folder(folder / "latin", {"caf\udce9/a.png": _GOOD[_NAMES[0]], "dog/b.png": png(1)})
 
 
 def _bad_labels() -> dict[str, object]:
@@ -47,6 +49,7 @@ def _bad_labels() -> dict[str, object]:
         "twice": {"labels": [*pairs(0, 1, 0, 1), [_NAMES[0], 1]]},
         "gap": {"labels": pairs(0, 0, 2, 2)},
         "same-names": {"labels": pairs(0, 1, 0, 1), "class_names": ["cat", "cat"]},
+        "surrogate": {"labels": pairs(0, 1, 0, 1), "class_names": ["a\ud800", "b"]},
         "empty-name": {"labels": pairs(0, 1, 0, 1), "class_names": ["cat", ""]},
         "names-no-list": {"labels": pairs(0, 1, 0, 1), "class_names": {"cat": 0}},
         "unused-name": {"labels": pairs(0, 1, 0, 1), "class_names": ["a", "b", "c"]},

@@ -11,6 +11,7 @@ from dnnlib import UserError
 from dnnlib.logs import track
 from training.data.files import Files, open_files
 from training.data.images import IMAGE_SUFFIXES, Pixels, decode_image
+from training.data.labels import check_class_names
 from training.data.layouts import FindLabels, find_labels
 
 
@@ -21,7 +22,7 @@ class ImageArchive:
     float64 `[N, D]`, or None. `class_names`: one for each class index ('0', '1', ... where the
     archive has no names), empty without class indices. `files` are those at `path` if left out,
     and `find` finds the labels in them. Raises `UserError` for an archive that is missing, broken,
-    without an image, or whose labels do not fit its images.
+    without an image, or whose labels do not fit its images or have names that are not UTF-8.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class ImageArchive:
         found = find(self._files, self.names, self.path)
         self.labels = None if found is None else found.values
         self.class_names = () if found is None else found.class_names
+        check_class_names(path, self.class_names)
 
     def __len__(self) -> int:
         return len(self.names)

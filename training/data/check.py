@@ -78,7 +78,7 @@ def check(config: CheckConfig) -> None:
 
     Raises `UserError` where training on it would be refused.
     """
-    check_preview(config.preview)
+    check_preview(config.preview, config.path)
     archive = ImageArchive(config.path)
     seen = _look_at_all(archive, config.workers)
     shapes = Counter(image.shape for image in seen if image.shape is not None)

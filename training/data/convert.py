@@ -68,10 +68,10 @@ def convert(config: ConvertConfig) -> None:
     differ in size or channels; `RunError` for a worker that died.
     """
     check_recipe(config)
-    check_preview(config.preview)
-    dest = Path(config.dest)
+    dest = _place(config.dest)
     _check_apart(config.source, dest)
     check_free(dest, config.overwrite)
+    check_preview(config.preview, config.source, dest)
     source = open_source(config.source, config.options)
     selection = select(source, config.classes, config.max_per_class, config.max_images)
     workers = min(config.workers or cpu_count(), -(-len(selection.indices) // _BATCH))
@@ -169,6 +169,24 @@ def _check_alike(
     )
 
 
+def _place(dest: str) -> Path:
+    """`dest` from the top; the folder that it links to, if it does.
+
+    Raises `UserError` for a folder that the user is in, which would be moved away.
+    """
+    typed = Path(dest)
+    place = Path(os.path.realpath(typed.parent)) / typed.name
+    if typed.is_dir():
+        place = Path(os.path.realpath(typed))
+    here = Path.cwd()
+    if place.name == ".." or place in {here, *here.parents}:
+        raise UserError(
+            f"--dest {dest}: must be the name of a folder or zip, and neither the current folder "
+            "nor around it; choose another place"
+        )
+    return place
+
+
 def _check_apart(source_name: str, dest: Path) -> None:
     """Refuse a destination that would overwrite the source or become a part of it."""
     if source_name in BUILTIN:
@@ -185,12 +203,12 @@ def _check_apart(source_name: str, dest: Path) -> None:
 def _job(config: ConvertConfig, source: Source, selection: Selection) -> str:
     """Digest of all that the result depends on, but for what is inside the source's files."""
     chosen = {*Recipe.model_fields, "options", "on_error"}
-    digest = hashlib.sha256(config.model_dump_json(include=chosen).encode())
     names = [source.names[index] for index in selection.indices.tolist()]
     path = Path(config.source)
     stamp = [path.stat().st_mtime_ns, path.stat().st_size] if path.is_file() else []
-    facts = [os.path.realpath(path), stamp, names, selection.class_names, PIL.__version__]
-    digest.update(json.dumps(facts).encode())
+    options = config.model_dump(include=chosen)
+    facts = [os.path.realpath(path), stamp, names, selection.class_names, PIL.__version__, options]
+    digest = hashlib.sha256(json.dumps(facts).encode())
     if selection.labels is not None:
         digest.update(selection.labels.tobytes())
     return digest.hexdigest()

@@ -23,6 +23,7 @@ from training.data.parallel import ordered_map
 PositiveInt = Annotated[int, Field(ge=1)]
 
 _CHUNK = 64  # images that a thread reads at once
+_CPU = torch.device("cpu")
 
 
 class DataConfig(Config):
@@ -108,19 +109,23 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
         """Raise `UserError` where a class has no image."""
         check_every_class(self.config.path, self.class_names, self.class_counts.tolist())
 
-    def load_images(self, threads: int) -> Tensor:
-        """All images in memory, uint8 `[N, C, H, W]`, read by `threads` threads."""
+    def load_images(self, threads: int, device: torch.device = _CPU) -> Tensor:
+        """All images, uint8 `[N, C, H, W]` on `device`, read by `threads` threads.
+
+        They go there a few at a time: the host never holds them all for a device of its own memory.
+        """
         count = len(self._indices)
-        images = torch.empty(
-            len(self), self.num_channels, self.height, self.width, dtype=torch.uint8
-        )
+        shape = len(self), self.num_channels, self.height, self.width
+        images = torch.empty(shape, dtype=torch.uint8, device=device)
         chunks = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
         with Progress("Reading images", count, "images") as bar:
             batches = ordered_map(self.read_batch, chunks, threads)
             for chunk, batch in zip(chunks, batches, strict=True):
-                images[chunk.start : chunk.stop] = batch
+                place = slice(chunk.start, chunk.stop)
+                images[place] = batch
+                if self.config.mirror:
+                    images[count:][place] = images[place].flip(3)
                 bar.update(len(chunk))
-        images[count:] = images[: len(self) - count].flip(3)
         return images
 
 

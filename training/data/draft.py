@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from dnnlib import Config, UserError
 from dnnlib.files import write_text
-from dnnlib.logs import track
+from dnnlib.logs import printable, track
 from training.data.labels import DATASET_JSON
 from training.data.recipe import Packed
 from training.data.writers import Entry, FolderWriter, Writer, ZipWriter
@@ -64,7 +64,7 @@ class Draft:
         position = self.done
         self.done += 1
         if isinstance(outcome, UserError):
-            self.left_out.append((position, str(outcome)))
+            self.left_out.append((position, printable(str(outcome))))  # names need not be UTF-8
             return
         number = len(self.entries)
         name = f"{number // 1000:05d}/img{number:08d}{outcome.suffix}"

@@ -38,8 +38,9 @@ MAX_PIXELS = 2**26
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # PNG colour types that pyspng hands over unchanged at eight bits a channel.
 _PYSPNG_FORMATS = {0: "L", 2: "RGB", 6: "RGBA"}
-# Chunks of a PNG that change what is seen and that only Pillow heeds.
-_PILLOW_CHUNKS = (b"tRNS", b"eXIf")
+# What of a PNG changes what is seen and only Pillow heeds: chunks, and keywords of text chunks.
+_PILLOW_CHUNKS = frozenset({b"tRNS", b"eXIf"})
+_PILLOW_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
 # Pillow knows more formats, some of which start other programs to read a file. Naming the plugins
 # here also loads them, which opening a file of a named format does not.
 _PLUGINS = {
@@ -62,8 +63,8 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 def decode_image(data: bytes, name: str) -> Pixels:
     """Pixels of an image file, uint8 `[H, W, C]` in 0..255 with C = 1 (grey), 3 (RGB) or 4 (RGBA).
 
-    The first frame of an animation, turned as its EXIF orientation says; 16 bits are scaled to 8,
-    palettes are looked up, CMYK becomes RGB. Plain PNG goes through pyspng, all else through
+    The first frame of an animation, turned as its EXIF or XMP orientation says; 16 bits are scaled
+    to 8, palettes are looked up, CMYK becomes RGB. Plain PNG goes through pyspng, all else through
     Pillow. `name` stands for the file in errors. Raises `UserError` for files that are broken,
     truncated or larger than `MAX_PIXELS`.
     """
@@ -87,10 +88,9 @@ def encode_image(pixels: Pixels, image_format: Format, quality: int = 95) -> byt
 def encode_pillow(image: Image.Image, image_format: Format, quality: int = 95) -> bytes:
     """File bytes of an image whose mode is L, RGB or RGBA, without metadata.
 
-    PNG is packed by run lengths: as small as zlib's best for photographs, about a fourteenth larger
-    for drawings, and several times as fast (docs/data.md has the measurement). JPEG has `quality`
-    1..100 and full colour resolution (4:4:4). Equal pixels give equal bytes. Raises `UserError`
-    for JPEG with four channels.
+    PNG is packed by run lengths: about as small as by zlib's best level, and 1.4 to 2.3 times as
+    fast (docs/data.md, "How PNG is packed"). JPEG has `quality` 1..100 and full colour resolution
+    (4:4:4). Equal pixels give equal bytes. Raises `UserError` for JPEG with four channels.
     """
     buffer = io.BytesIO()
     if image_format == "png":
@@ -132,11 +132,21 @@ def _decode_png(data: bytes, name: str) -> Pixels | None:
         return None
     width, height, depth, colour_type = struct.unpack(">IIBB", data[16:26])
     _check_size(width, height, name)
-    head = data[: data.find(b"IDAT")]
-    if depth != 8 or colour_type not in _PYSPNG_FORMATS or any(c in head for c in _PILLOW_CHUNKS):
+    if depth != 8 or colour_type not in _PYSPNG_FORMATS or _is_for_pillow(data):
         return None
     pixels: Pixels = pyspng.load(data, _PYSPNG_FORMATS[colour_type])
     return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
+
+
+def _is_for_pillow(data: bytes) -> bool:
+    """Whether a PNG has what only Pillow heeds, before its pixels or after them."""
+    place = len(_PNG_SIGNATURE)
+    while place + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        if kind in _PILLOW_CHUNKS or data.startswith(_PILLOW_TEXTS, place + 8):
+            return True
+        place += length + 12
+    return False
 
 
 def _decode_with_pillow(data: bytes, name: str) -> Pixels:

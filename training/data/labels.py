@@ -82,13 +82,13 @@ def make_text_labels(
 def class_indices(raw: Sequence[Any], names: Sequence[str], source: str) -> NDArray[np.int64]:
     """`raw` as int64 `[N]`; `names` tells the files.
 
-    Raises `UserError` for what is no class index, a whole number from 0 to `MAX_CLASSES`.
+    Raises `UserError` for what is no class index, a whole number from 0 to `MAX_CLASSES` - 1.
     """
     for index, name in zip(raw, names, strict=True):
         if type(index) is not int or not 0 <= index < MAX_CLASSES:
             raise UserError(
-                f"{source}: the label of {name} must be a class index (a whole number from 0), "
-                f"found {index!r:.80}; mend the label"
+                f"{source}: the label of {name} must be a class index (a whole number from 0 to "
+                f"{MAX_CLASSES - 1}), found {index!r:.80}; mend the label"
             )
     return np.array(raw, dtype=np.int64)
 
@@ -105,6 +105,21 @@ def checked_class_names(content: Any, source: str) -> tuple[str, ...]:
     if len(set(content)) < len(content):
         raise UserError(f"{source}: class_names holds a name twice; each class needs its own")
     return tuple(content)
+
+
+def check_class_names(path: str | Path, class_names: Sequence[str]) -> None:
+    """Raise `UserError` for a name that no text file can hold.
+
+    Folders that were unpacked from an archive of another system may have such names.
+    """
+    for name in class_names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{path}: the name of the class {name!r:.200} is not UTF-8; rename its folder, or "
+                "mend the name where it is written"
+            ) from None
 
 
 def numbered_names(indices: NDArray[np.int64]) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ def find_labels(files: Files, images: Sequence[str], path: Path) -> Labels | Non
     for base in bases:
         if base + DATASET_JSON in files.names:
             return _from_dataset_json(files, base, images, f"{path}/{base}{DATASET_JSON}")
-    if listing := _find_list(files, bases, path):
+    if listing := _find_list(files, images, bases, path):
         content, source = listing
         raw = match(content, path_finder(images, bases), images, source)
         indices = class_indices(raw, images, source)
@@ -127,23 +127,43 @@ def _from_dataset_json(
     return make_labels(raw, images, source, names)
 
 
-def _find_list(files: Files, bases: Sequence[str], path: Path) -> tuple[list[Any], str] | None:
-    """The one JSON file beside the class folders that lists [path, label], with its name."""
+def _find_list(
+    files: Files, images: Sequence[str], bases: Sequence[str], path: Path
+) -> tuple[list[Any], str] | None:
+    """The one JSON file beside the class folders that lists [path, label], with its name.
+
+    Files that are named like an image tell something of it and are not read.
+    """
     found: list[tuple[list[Any], str]] = []
-    for name in files.names:
-        folder, _, file = name.rpartition("/")
-        if file.lower().endswith(".json") and (f"{folder}/" if folder else "") in bases:
-            content = parse_json(files.read(name), f"{path}/{name}")
-            if isinstance(content, list) and content and is_pair(content[0]):
-                found.append((content, f"{path}/{name}"))
-            else:
-                logger.warning(f"{path}/{name}: holds no list of [path, label] and is ignored")
+    others: list[str] = []
+    for name in _json_beside(files, images, bases):
+        content = parse_json(files.read(name), f"{path}/{name}")
+        if isinstance(content, list) and content and is_pair(content[0]):
+            found.append((content, f"{path}/{name}"))
+        else:
+            others.append(name)
+    if others:
+        more = f" and {len(others) - 1} more files" if len(others) > 1 else ""
+        logger.warning(f"{path}: {others[0]}{more} hold no list of [path, label]; ignored")
     if len(found) > 1:
         raise UserError(
             f"{path}: has several lists of labels ({', '.join(source for _, source in found)}); "
             "keep one"
         )
     return found[0] if found else None
+
+
+def _json_beside(files: Files, images: Sequence[str], bases: Sequence[str]) -> list[str]:
+    """JSON files in the folders `bases`, but for `1.json` and `1.png.json` beside `1.png`."""
+    names = [
+        name
+        for name in files.names
+        if name.lower().endswith(".json") and name[: name.rfind("/") + 1] in bases
+    ]
+    if not names:
+        return []
+    stems = {*images, *(image.rpartition(".")[0] for image in images)}
+    return [name for name in names if name[: -len(".json")] not in stems]
 
 
 def _folder_of_each_class(indices: NDArray[np.int64], images: Sequence[str]) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ class ResidentLoader(Iterator[Batch]):
     def __init__(
         self, dataset: ImageDataset, batches: BatchIndices, device: torch.device, workers: int
     ) -> None:
-        self._images = dataset.load_images(workers).to(device)
+        self._images = dataset.load_images(workers, device)
         self._labels = dataset.labels.to(device)
         self._batches = iter(batches)
         self._device = device

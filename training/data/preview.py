@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,17 +29,29 @@ _BEHIND = (160, 160, 160)  # transparent images
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def check_preview(path: str | None) -> None:
-    """Raise `UserError` where no picture can be written to `path` for its name."""
-    if path is not None and Path(path).suffix.lower() not in _FORMATS:
+def check_preview(path: str | None, *data: str | Path) -> None:
+    """Raise `UserError` where no picture can be written to `path`, or it would be a part of `data`.
+
+    `data` are data sets: a sheet among their images would be taken for one of them.
+    """
+    if path is None:
+        return
+    place = Path(os.path.realpath(path))
+    if place.suffix.lower() not in _FORMATS:
         raise UserError(f"--preview {path}: must end with {', '.join(_FORMATS)}")
+    for one in data:
+        if Path(os.path.realpath(one)) in {place, *place.parents}:
+            raise UserError(f"--preview {path}: lies in {one}; choose a place outside the data")
+    above = next(parent for parent in place.parents if parent.exists())
+    if place.is_dir() or not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise UserError(f"--preview {path}: cannot be written there; choose another place")
 
 
 def draw_preview(archive: ImageArchive, usable: Sequence[int], path: Path) -> None:
     """Draw up to twelve images of each class, evenly chosen among the `usable` indices.
 
-    Without classes the sheet is filled row by row. Raises `UserError` where `path` cannot be
-    written.
+    Without classes the sheet is filled row by row. A sheet that cannot be written is a warning:
+    nothing is wrong with the data.
     """
     rows = [
         (caption, [_picture(archive, index) for index in indices])
@@ -65,9 +78,13 @@ def draw_preview(archive: ImageArchive, usable: Sequence[int], path: Path) -> No
         for column, picture in enumerate(pictures):
             x = left + column * (width + _GAP) + (width - picture.width) // 2
             sheet.paste(picture, (x, top + (height - picture.height) // 2))
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, _FORMATS[path.suffix.lower()])
-    logger.info(f"Preview: {path}")
+    try:
+        with atomic_path(path) as temporary:
+            sheet.save(temporary, _FORMATS[path.suffix.lower()])
+    except UserError as error:
+        logger.warning(f"--preview {error}")
+    else:
+        logger.info(f"Preview: {path}")
 
 
 def _rows(archive: ImageArchive, usable: NDArray[np.int64]) -> list[tuple[list[str], list[int]]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.images import Pixels, decode_image
-from training.data.labels import Labels
+from training.data.labels import Labels, check_class_names
 
 
 class Source(Protocol):
@@ -47,13 +47,17 @@ class Source(Protocol):
 
 
 class ForeignSource(ABC):
-    """A `Source` at `path` that holds something else than a data set's files."""
+    """A `Source` at `path` that holds something else than a data set's files.
+
+    Raises `UserError` for class names that are not UTF-8.
+    """
 
     def __init__(self, path: str | Path, names: Sequence[str], labels: Labels | None) -> None:
         self.path = path
         self.names = names
         self.labels = None if labels is None else labels.values
         self.class_names = () if labels is None else labels.class_names
+        check_class_names(path, self.class_names)
 
     @abstractmethod
     def fetch(self, index: int) -> bytes | Pixels:

@@ -56,6 +56,11 @@ def open_source(name: str, options: SourceOptions | None = None) -> Source:
     raise UserError(f"--source {name}: could not tell what it is; known are {known}")
 
 
+def _from_path(open: Callable[[Path], Source]) -> Callable[[Place, SourceOptions], Source]:
+    """An opener for sources that have no options."""
+    return lambda place, options: open(place.path)
+
+
 def _open_archive(place: Place, options: SourceOptions) -> Source:
     if options.label_column and not options.labels:
         raise UserError("--label-column: is one of the file --labels; add that, or drop the option")
@@ -118,7 +123,7 @@ SOURCE_KINDS = (
     SourceKind(
         " or ".join(BUILTIN),
         lambda place: place.name in BUILTIN,
-        lambda place, options: ImageArchive(place.path),
+        _from_path(ImageArchive),
     ),
     SourceKind(
         "cifar-10-python.tar.gz or cifar-100-python.tar.gz",
@@ -133,22 +138,22 @@ SOURCE_KINDS = (
     SourceKind(
         "MNIST's train-images-idx3-ubyte.gz",
         lambda place: place.head.startswith(IDX_MAGIC),
-        lambda place, options: open_idx(place.path),
+        _from_path(open_idx),
     ),
     SourceKind(
         "STL-10's train_X.bin",
         lambda place: place.named("_x.bin"),
-        lambda place, options: open_stl10(place.path),
+        _from_path(open_stl10),
     ),
     SourceKind(
         "an LSUN lmdb folder",
         lambda place: place.is_folder and (place.path / DATA_FILE).is_file(),
-        lambda place, options: LsunSource(place.path),
+        _from_path(LsunSource),
     ),
     SourceKind(
         "an .npz file with arrays x and y",
         lambda place: place.named(".npz"),
-        lambda place, options: open_npz(place.path),
+        _from_path(open_npz),
     ),
     SourceKind(
         "HuggingFace .parquet files (one, a folder, or a pattern)",

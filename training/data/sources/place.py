@@ -76,13 +76,11 @@ class Place:
 
 
 def _expand(name: str) -> tuple[Path, ...]:
-    if Path(name).exists():
-        return (Path(name),)
     pattern = Path(name)
-    if name.startswith(BUILTIN_PREFIX):
-        return (BUILTIN.get(name, pattern),)
     if pattern.exists():
         return (pattern,)
+    if name.startswith(BUILTIN_PREFIX):
+        return (BUILTIN.get(name, pattern),)
     paths = [Path(one) for one in _expand_range(name)]
     if any(character in name for character in "*?["):
         relative = pattern.relative_to(pattern.anchor)

@@ -45,7 +45,7 @@ def _find_labels(path: Path, names: list[str]) -> Labels | None:
     if not values.all():
         raise UserError(f"{labels}: must hold classes from 1, found 0; get the file again")
     listing = path.with_name("class_names.txt")
-    class_names = listing.read_text(errors="replace").split() if listing.exists() else None
+    class_names = listing.read_text("utf-8", "replace").split() if listing.exists() else None
     return make_labels(
         (values.astype(int) - 1).tolist(),
         names,

@@ -57,10 +57,12 @@ def sample_labels(
 
     `column` is the key of the label in JSON, '' takes the first of `LABEL_COLUMNS`; without such
     keys JSON holds no label, and texts that hardly repeat are captions. Folders are the classes
-    where nothing serves. Raises `UserError` for images without a label.
+    where nothing serves. Raises `UserError` for images without a label, and where no `.cls` file
+    belongs to an image.
     """
     names = set(files.names)
     keys = [_split(image)[0] for image in images]
+    _check_classes(names, set(keys), path)
     found = [suffix for suffix in _SIDECARS if any(key + suffix in names for key in keys)]
     for suffix in found:
         missing = next((key for key in keys if key + suffix not in names), None)
@@ -75,6 +77,24 @@ def sample_labels(
     if column:
         raise UserError(f"--label-column {column}: {path} has no .json files with such a key")
     return folder_labels(images, Path(path)) if found else find_labels(files, images, Path(path))
+
+
+def _check_classes(names: set[str], keys: set[str], path: str | Path) -> None:
+    """Raise `UserError` where no `.cls` file belongs to a sample with an image, warn where some do.
+
+    `keys` are the names of the samples with an image.
+    """
+    classes = [name for name in names if name.endswith(".cls")]
+    loose = [name for name in classes if name.removesuffix(".cls") not in keys]
+    if not loose:
+        return
+    told = (
+        f"{path}: {len(loose)} of {len(classes)} .cls files belong to no image, like {min(loose)}: "
+        "the name of a sample ends at its first dot"
+    )
+    if len(loose) == len(classes):
+        raise UserError(f"{told}; rename the files, or give --labels FILE, or --class-depth 0")
+    logger.warning(told)
 
 
 def _read_labels(
