@@ -9,7 +9,9 @@ from training_helpers import CPU, batches, small_config, small_trainer
 
 from dnnlib import UserError
 from torch_utils.ops.modulated_conv2d import modulated_conv2d_bias_act
-from training.networks.generator import SynthesisBlock
+from torch_utils.seeding import reseed
+from training.networks.discriminator import Discriminator, DiscriminatorConfig
+from training.networks.generator import Architecture, SynthesisBlock
 from training.networks.layers import one_hot
 from training.networks.precision import set_precision
 from training.networks.trunk import TrunkBlock
@@ -96,6 +98,22 @@ def test_modulation_in_fp16_of_nothing_is_nothing() -> None:
         assert (y[0][:, 1] == 0).all()
 
 
+@pytest.mark.parametrize("name", ["C", "G", "G_reg", "D", "D_reg"])
+def test_gradients_in_fp16_are_those_of_fp32(name: str) -> None:
+    exact = small_config(pl_weight=2.0, batch_gpu=4)
+    half = exact.model_copy(update={"run": exact.run.model_copy(update={"precision": "fp16"})})
+    norms = []
+    for config in (exact, half):
+        trainer = small_trainer(config)
+        (phase,) = (phase for phase in trainer.phases if phase.name == name)
+        reseed(1)
+        (draw,) = trainer.draw(next(trainer.data), 1)
+        trainer.differentiate(phase, draw)
+        assert int(trainer.share_gradients(phase)) == 0
+        norms.append([float(p.grad.norm()) for p in phase.trained if p.grad is not None])
+    assert norms[1] == pytest.approx(norms[0], rel=0.2, abs=1e-3 * max(norms[0]))
+
+
 def test_training_in_bf16_moves_every_player() -> None:
     trainer = small_trainer(small_config(precision="bf16", pl_weight=2.0))
     before = [p.clone() for p in trainer.state.players.parameters()]
@@ -146,6 +164,10 @@ def test_a_run_goes_on_in_another_arithmetic_and_on_another_device() -> None:
     assert (moved.precision, moved.kimg, moved.cuda_graphs) == ("bf16", 7.0, False)
     assert moved.low_resolutions == 2
     assert changed_run_config(saved, {"fp32": True}, CUDA).precision == "fp32"
+    plain = saved.model_copy(update={"cuda_graphs": False, "cudnn_benchmark": False})
+    assert changed_run_config(plain, {}, CUDA) == plain
+    assert changed_run_config(plain, {"cuda_graphs": True, "nobench": False}, CUDA) == saved
+    assert not changed_run_config(plain, {"precision": "fp32"}, CPU).cudnn_benchmark
     with pytest.raises(UserError, match="--precision fp16: only CUDA"):
         changed_run_config(saved, {}, CPU)
     with pytest.raises(UserError, match="--snap"):
@@ -163,3 +185,19 @@ def test_frozen_layers_stay_and_all_others_learn() -> None:
     assert stayed == {
         "b8.fromrgb.weight", "b8.fromrgb.bias", "b8.conv0.weight", "b8.conv0.bias",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("architecture", "names"),
+    [
+        ("resnet", "b16.fromrgb b16.conv0 b16.conv1 b16.skip b8.conv0 b8.conv1 b8.skip"),
+        ("orig", "b16.fromrgb b16.conv0 b16.conv1 b8.conv0 b8.conv1"),
+        ("skip", "b16.fromrgb b16.conv0 b16.conv1 b8.fromrgb b8.conv0 b8.conv1"),
+    ],
+)
+def test_layers_that_can_be_frozen_are_counted_as_published(
+    architecture: Architecture, names: str
+) -> None:
+    D = Discriminator(DiscriminatorConfig(architecture=architecture), 0, None, 16, 16, 3)
+    called = {module: name for name, module in D.named_modules()}
+    assert " ".join(called[layer] for layer in D.layers()) == names

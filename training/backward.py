@@ -53,11 +53,9 @@ class CapturedBackward:
     itself moved is put back. Every micro-batch must have the shape of the first.
     """
 
-    def __init__(
-        self, phase: Phase, weight: float, players: Players, stats: Stats, pool: _POOL_HANDLE
-    ) -> None:
+    def __init__(self, eager: EagerBackward, pool: _POOL_HANDLE) -> None:
         """`pool` is for all phases of a trainer: what one leaves there, the next may overwrite."""
-        self.eager, self.pool = EagerBackward(phase, weight, players, stats), pool
+        self.eager, self.pool = eager, pool
         self.inputs: Draw | None = None
         self.graph: torch.cuda.CUDAGraph | None = None
         self.gradients: list[Tensor | None] = []

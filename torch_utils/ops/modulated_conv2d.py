@@ -107,7 +107,7 @@ def _demodulation(weight: Tensor, styles: Tensor) -> Tensor:
 def _within_half(
     weight: Tensor, styles: Tensor, demodulation: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The same result by factors that half precision holds (ADA, arXiv 2006.06676, appendix).
+    """The same result by factors that half precision holds (ADA, 2006.06676, appendix D.1).
 
     Styles come to at most 1 and weights to 1/√fan-in, so that neither the convolution overflows nor
     its gradient, which is what demodulation multiplies, underflows. As demodulation takes back what
