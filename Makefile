@@ -33,9 +33,9 @@ demo: .venv/installed
 
 test: lint types imports pytest
 
-# On a machine with a CUDA device: parity tests, benchmarks, docs/performance.md.
+# On a machine with a CUDA device: parity tests, benchmarks, docs/performance.md; ARGS="--minutes 60".
 gpu: .venv/installed-dev
-	$(BIN)/python -m benchmarks.gpu
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 # Lines that the tests run, those in processes of their own too.
 coverage: .venv/installed-dev
@@ -67,9 +67,11 @@ pytest: .venv/installed-dev
 	$(PYTHON) -m venv .venv
 	@touch $@
 
+.venv/requirements.txt: requirements.txt .venv/python
+	@sed 's/^torch==.*/torch==$(TORCH)/' requirements.txt >$@
+
 # Without an NVIDIA driver the CPU build of torch is enough, where pip finds one.
-.venv/installed: requirements.txt .venv/python
-	@sed 's/^torch==.*/torch==$(TORCH)/' requirements.txt >.venv/requirements.txt
+.venv/installed: .venv/requirements.txt
 	@command -v nvidia-smi >/dev/null || $(BIN)/python -m pip install --progress-bar on \
 		"torch==$(TORCH)+cpu" || echo "No CPU build of torch here; taking the ordinary one"
 	$(BIN)/python -m pip install --progress-bar on -r .venv/requirements.txt

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from pydantic import Field
 
 from dnnlib import Config, UserError
-from dnnlib.cli import CONTEXT, NameList, collect, device_option, run
+from dnnlib.cli import CONTEXT, NameList, collect, device_option, gpus_option, run
 from dnnlib.download import is_url
 from dnnlib.logs import logger
 from metrics.checks import check_instruments, check_metrics
@@ -33,6 +33,8 @@ from training.evaluation import (
     NetworkImages,
     NetworkJudge,
     NetworkPaths,
+    network_origin,
+    numbered_as,
 )
 from training.generation.load import ComputeConfig, make_synthesizer
 from training.generation.script_options import compute_options, style_options, switch
@@ -90,7 +92,7 @@ def calculate(world: World, config: MeasureConfig) -> int:
 
 
 def open_reals(config: MeasureConfig, network: NetworkFile | None) -> ImageDataset:
-    """The data to measure against, with classes if the network has them.
+    """The data to measure against, with classes if the network has them, numbered as its own.
 
     Raises `UserError` where there is none, or it is of another size or other classes.
     """
@@ -120,7 +122,7 @@ def open_reals(config: MeasureConfig, network: NetworkFile | None) -> ImageDatas
             f"--data {data.path}: has {dataset.num_classes or 'no'} classes, the network has "
             f"{facts.num_classes}; measure against data with the same classes"
         )
-    return dataset
+    return numbered_as(dataset, facts.class_names)
 
 
 def open_subject(
@@ -142,12 +144,9 @@ def open_subject(
         return Subject(reals, FolderImages(fakes, dataset.class_names))
     assert network is not None
     synthesizer = make_synthesizer(network, device, config.style, config.compute)
-    origin = {
-        "network": network.path.name,
-        "network_digest": network.digest,
-        "kimg": network.nimg // 1000,
-        "precision": config.compute.precision,
-    }
+    origin = network_origin(
+        network.path, network.digest, network.nimg // 1000, config.compute.precision
+    )
     images = NetworkImages(synthesizer, dataset, origin, config.seed, config.labels)
     paths = NetworkPaths(synthesizer, dataset, config.seed, config.labels)
     return Subject(reals, images, paths)
@@ -250,13 +249,7 @@ def refuse_generation(context: click.Context) -> None:
 )
 @compute_options
 @device_option
-@click.option(
-    "--gpus",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processes, a GPU each; with --device cpu they share the processor. Scores stay the same.",
-)
+@gpus_option("Scores stay the same.")
 @click.option(
     "--batch",
     type=click.IntRange(min=1),

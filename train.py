@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import click
 import torch
 
-from dnnlib.cli import CONTEXT, EXIT_SIGNAL, config_options, device_option, run
-from dnnlib.errors import UserError
+from dnnlib.cli import CONTEXT, EXIT_SIGNAL, config_options, device_option, gpus_option, run
+from dnnlib.errors import RunError, UserError
 from dnnlib.files import sha256_file
 from dnnlib.logs import logger
 from metrics.checks import check_instruments, check_reals
-from metrics.instruments import load_instruments
+from metrics.instruments import Instruments, load_instruments
 from metrics.names import Metric, parse_metrics
 from metrics.records import append_record, format_table
 from metrics.sources import Subject
 from metrics.suite import measure
+from torch_utils.distributed import together
 from torch_utils.torchrun import run_in_world
 from torch_utils.world import World
 from training.artifacts import Evaluate, Score
 from training.config import TrainingConfig
 from training.data.dataset import ImageDataset
-from training.evaluation import DatasetImages, NetworkImages, NetworkJudge, NetworkPaths
+from training.evaluation import (
+    DatasetImages,
+    NetworkImages,
+    NetworkJudge,
+    NetworkPaths,
+    network_origin,
+)
 from training.generation.synthesis import StyleConfig, Synthesizer
 from training.launch import LaunchRequest, launch
 from training.networks.generator import Generator
@@ -42,9 +50,13 @@ class RunScores:
         self.metrics, self.config, self.dataset = metrics, config, dataset
 
     def __call__(self, generator: Generator, network: Path, world: World) -> list[Score]:
-        subject, judge = self._subject(generator, network, world), self._judge(network, world)
-        detector = self.config.run.detector
-        instruments = load_instruments(self.metrics, detector, None, judge, world.device)
+        def prepare() -> tuple[Subject, Instruments]:
+            subject, judge = self._subject(generator, network, world), self._judge(network, world)
+            detector = self.config.run.detector
+            return subject, load_instruments(self.metrics, detector, None, judge, world.device)
+
+        # What fails in one process alone must not leave the others waiting for it in `measure`.
+        subject, instruments = together(prepare, world)
         done = measure(self.metrics, subject, instruments, world, self.config.batch_gpu)
         for name, error in done.failures:
             logger.warning(f"{name} failed ({type(error).__name__}: {error}); training goes on")
@@ -52,17 +64,17 @@ class RunScores:
             logger.info(format_table(done.records))
         for record in done.records:
             append_record(network.parent, record)
-        families = {metric.name: metric.family for metric in self.metrics}
+        metrics = {metric.name: metric for metric in self.metrics}
         return [
-            Score(name, value, families[record.metric].lower_is_better)
+            Score(name, value, metrics[record.metric].family.lower_is_better)
             for record in done.records
-            for name, value in record.results.items()
+            for name, value in metrics[record.metric].scores(record.results).items()
         ]
 
     def _subject(self, generator: Generator, network: Path, world: World) -> Subject:
-        origin = {"network": network.name}
-        if world.rank == 0:  # other machines need not see the file
-            origin["network_digest"] = sha256_file(network)
+        digest = sha256_file(network) if world.rank == 0 else ""  # others need not see the file
+        kimg = int(network.stem.rpartition("-")[2])
+        origin = network_origin(network, digest, kimg, self.config.run.precision)
         synthesizer = Synthesizer(generator, StyleConfig(noise_mode="random"), world.device)
         images = NetworkImages(synthesizer, self.dataset, origin, self.config.seed)
         paths = NetworkPaths(synthesizer, self.dataset, self.config.seed)
@@ -75,10 +87,11 @@ class RunScores:
         return NetworkJudge(file, self.dataset.class_names, world.device, own=True)
 
 
-def make_evaluate(config: TrainingConfig, dataset: ImageDataset) -> Evaluate | None:
+def make_evaluate(world: World, config: TrainingConfig, dataset: ImageDataset) -> Evaluate | None:
     """The scores of a run, without those whose instruments cannot be had: these get a warning.
 
-    Raises `UserError` for a metric that does not exist, or that data or detector do not allow.
+    All processes of `world` go without what one of them does not have. Raises `UserError` for a
+    metric that does not exist, or that data or detector do not allow.
     """
     metrics = parse_metrics(config.run.metrics)
     check_reals(metrics, DatasetImages(dataset))
@@ -86,9 +99,12 @@ def make_evaluate(config: TrainingConfig, dataset: ImageDataset) -> Evaluate | N
         raise UserError("--metrics: class accuracy takes a classifier; leave it out")
     possible = []
     for metric in metrics:
+        load = partial(
+            load_instruments, [metric], config.run.detector, None, None, torch.device("cpu")
+        )
         try:
-            found = load_instruments([metric], config.run.detector, None, None, torch.device("cpu"))
-        except UserError as error:
+            found = together(load, world)
+        except (UserError, RunError) as error:
             logger.warning(f"training goes without {metric.name}: {error}")
             continue
         check_instruments([metric], found)
@@ -101,13 +117,7 @@ def make_evaluate(config: TrainingConfig, dataset: ImageDataset) -> Evaluate | N
 @click.option("--data", help="Images to train on: a folder or a zip.")
 @click.option("--cfg", type=click.Choice(PRESET_NAMES), help="Preset of all options. [auto]")
 @device_option
-@click.option(
-    "--gpus",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Processes of this machine, a GPU each; for several machines start it with torchrun.",
-)
+@gpus_option("For several machines start it with torchrun.")
 @click.option("--cond", type=click.BOOL, help="Train with classes. [follows the data]")
 @click.option("--subset", type=click.IntRange(min=1), help="Train on that many images. [all]")
 @click.option("--mirror", type=click.BOOL, help="Add x-flipped copies. [no]")
@@ -148,7 +158,7 @@ def main(
 
 def train(world: World, request: LaunchRequest) -> int:
     """Exit status of the training that `request` asks for, as one of the processes of `world`."""
-    interrupted_by = launch(request, world, make_evaluate)
+    interrupted_by = launch(request, world, partial(make_evaluate, world)).interrupted_by
     return 0 if interrupted_by is None else EXIT_SIGNAL + interrupted_by
 
 

@@ -38,6 +38,7 @@ from training.evaluation import DatasetImages, NetworkImages
 from training.generation.load import make_synthesizer
 from training.generation.synthesis import StyleConfig
 from training.launch import LaunchRequest, launch
+from training.options import resolve_options
 from training.presets import PRESET_NAMES, PresetName
 from training.snapshots import NetworkFile, load_network
 from training.study.history import read_history
@@ -60,7 +61,9 @@ class Ablation:
         else:
             self.dataset = open_dataset(DataConfig(path=data))
         self.dataset.check_classes()
-        self.common: dict[str, Any] = {"cfg": cfg} | ({} if kimg is None else {"kimg": kimg})
+        given = {} if kimg is None else {"kimg": kimg}
+        options = resolve_options(cfg, given, self.dataset.width, self.dataset.height)
+        self.common: dict[str, Any] = {"cfg": cfg, "kimg": options.kimg}
         self.judge = JudgeDetector(self.dataset, device)
 
     @property
@@ -70,26 +73,32 @@ class Ablation:
 
     def run(self, variant: str, seed: int, count: int) -> int | None:
         """Train, score and record; the number of the signal that interrupted it, or None."""
-        identity = {"variant": variant, "seed": seed, "count": count} | self.common
-        if any(identity.items() <= record.items() for record in read_records(self.results)):
+        options = dict(VARIANTS[variant].options)
+        identity = self.common | {
+            "variant": variant,
+            "options": options,
+            "seed": seed,
+            "count": count,
+            "data_digest": self.dataset.digest,
+        }
+        if any(record | identity == record for record in read_records(self.results)):
             logger.info(f"{variant}, seed {seed}: done before")
             return None
-        outdir = self.work / "runs" / f"{variant}-seed{seed}"
-        given = self.common | dict(VARIANTS[variant].options) | {"seed": seed}
+        length = "{cfg}-{kimg:g}kimg".format(**self.common)
+        outdir = self.work / "runs" / f"{variant}-{length}-seed{seed}"
+        given = self.common | options | {"seed": seed}
         request = LaunchRequest(outdir, self.dataset.config.path, given, None, None, False)
         logger.info(f"{variant}, seed {seed}: {VARIANTS[variant].what}")
-        interrupted_by = launch(request, self.world, lambda config, dataset: None)
-        if interrupted_by is not None:
-            return interrupted_by
-        run_dir = max(outdir.iterdir())
-        network = load_network(str(run_dir))
-        history = read_history(run_dir)
+        outcome = launch(request, self.world, lambda config, dataset: None)
+        if outcome.interrupted_by is not None:
+            return outcome.interrupted_by
+        assert outcome.run_dir is not None, "only a dry run has no folder"
+        network = load_network(str(outcome.run_dir))
+        history = read_history(outcome.run_dir)
         record = identity | {
-            "options": dict(VARIANTS[variant].options),
             "trained_kimg": network.nimg / 1000,
             "seconds": round(history.series("Timing/seconds")[-1], 1),
             "data": self.name,
-            "data_digest": self.dataset.digest,
             "judge_on_held_out": round(self.judge.held_out_accuracy, 4),
             "scores": self.scores(network, count),
             **device_facts(self.world.device),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from statistics import mean, stdev
 
 from benchmarks.pages import markdown, replace_tables
 from benchmarks.records import Record
 from benchmarks.variants import VARIANTS
+from dnnlib import UserError
 from dnnlib.logs import logger
 
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"
@@ -22,20 +25,37 @@ def draw_page(records: Mapping[str, Sequence[Record]], page: Path = PAGE) -> Non
 
 
 def section(records: Sequence[Record]) -> str:
-    """All variants on one data set, in the order of `VARIANTS`, a table for each length."""
-    first = records[0]
-    parts = [f"### {first['data']}"]
-    for cfg, kimg in sorted({(record["cfg"], record["trained_kimg"]) for record in records}):
-        chosen = [r for r in records if (r["cfg"], r["trained_kimg"]) == (cfg, kimg)]
+    """All variants on one data set, in the order of `VARIANTS`.
+
+    A table for each preset, length and number of scored images. Raises `UserError` where one has
+    two records of a variant and seed, which would count twice.
+    """
+    parts = [f"### {records[0]['data']}"]
+    for key, group in groupby(sorted(records, key=_comparable), _comparable):
+        (cfg, kimg, count), chosen = key, list(group)
+        _refuse_repeated(chosen)
         devices = "; ".join(sorted({f"{r['device']}, torch {r['torch']}" for r in chosen}))
-        judged = first["judge_on_held_out"]
+        judged = chosen[0]["judge_on_held_out"]
         parts.append(
-            f"`--cfg {cfg}`, {kimg:.0f} kimg, {chosen[0]['count']} generated images against all "
-            f"real ones. {devices}. The judge is right on {judged:.1%} of real images that it has "
-            "not seen."
+            f"`--cfg {cfg}`, {kimg:.0f} kimg, {count} generated images against all real ones. "
+            f"{devices}. The judge is right on {judged:.1%} of real images that it has not seen."
         )
         parts.append(_table(chosen))
     return "\n\n".join(parts)
+
+
+def _comparable(record: Record) -> tuple[str, float, int]:
+    return record["cfg"], record["trained_kimg"], record["count"]
+
+
+def _refuse_repeated(records: Sequence[Record]) -> None:
+    runs = Counter((record["variant"], record["seed"]) for record in records)
+    (variant, seed), times = runs.most_common(1)[0]
+    if times > 1:
+        raise UserError(
+            f"ablation-{records[0]['data']}.jsonl: {times} records of {variant}, seed {seed}, "
+            "at equal settings; keep one of these lines"
+        )
 
 
 def _table(records: Sequence[Record]) -> str:

@@ -3,9 +3,9 @@
 python -m benchmarks.data
 python -m benchmarks.data --images 4000 --out benchmarks/results/data.json
 
-Makes its own pictures: gradients, grain and shapes with soft edges, which pack about as well as
-photographs do. All files were written just before, so reads come from the system's memory. Prints a
-table; --out appends the record to a JSON file.
+Makes its own pictures: grain, and discs with soft edges before it. All files were written just
+before, so reads come from the system's memory. Prints a table; --out puts the record into a JSON
+file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import click
 import numpy as np
 import torch
 
-from benchmarks.records import Record, append, device_facts
+from benchmarks.records import device_facts, put
 from dnnlib.cli import CONTEXT, run
 from dnnlib.logs import logger
 from torch_utils.world import choose_device
@@ -226,13 +226,8 @@ def main(
         size = f"{sizes[name]:>14,.0f}" if name in sizes else ""
         logger.info(f"{name:38}{rate:>12,.0f}{size}")
     if out is not None:
-        record: Record = {
-            **device_facts(where),
-            "images": images,
-            "images_per_second": rates,
-            "bytes_per_image": sizes,
-        }
-        append(out, "data", record)
+        measured = {"images_per_second": rates, "bytes_per_image": sizes}
+        put(out, "data", {"images": images}, device_facts(where) | measured)
 
 
 if __name__ == "__main__":

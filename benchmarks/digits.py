@@ -3,14 +3,13 @@
 python -m benchmarks.digits --minutes 5 --threads 2 --name tiny
 python -m benchmarks.digits --minutes 5 --set '{"classifier": false, "noise_model": "none"}'
 
-Prints accuracy and spread every minute, and appends the last to benchmarks/results/digits.jsonl.
-Only time spent in training steps counts.
+Prints accuracy and spread every minute, and appends the last, with the device, to
+benchmarks/results/digits.jsonl. Only time spent in training steps counts.
 """
 
 from __future__ import annotations
 
 import json
-import platform
 import time
 from pathlib import Path
 
@@ -18,8 +17,10 @@ import click
 import torch
 
 from benchmarks.judge import Judge, accuracy, class_spread, train_judge
+from benchmarks.records import device_facts
 from dnnlib import UserError
 from dnnlib.cli import CONTEXT, run
+from dnnlib.json_lines import append_json_line
 from dnnlib.logs import logger
 from torch_utils.stats import Stats
 from torch_utils.world import World
@@ -112,13 +113,9 @@ def main(minutes: float, threads: int, name: str, overrides: str, work: Path) ->
         "kimg": state.nimg / 1000,
         "accuracy": round(scores[0], 4),
         "spread": round(scores[1], 4),
-        "threads": threads,
-        "processor": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
+        **device_facts(device),
     }
-    RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / "digits.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    append_json_line(RESULTS / "digits.jsonl", json.dumps(record))
     sheet = make_grid(generate(state.players.G_ema, 160)[0], 20)
     save_image(work / f"{name}.png", sheet)
 

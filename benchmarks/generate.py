@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 import torch
 
-from benchmarks.records import append, device_facts
+from benchmarks.records import device_facts, put
 from dnnlib import UserError
 from dnnlib.cli import CONTEXT, NameList, run
 from dnnlib.logs import logger
@@ -166,12 +166,10 @@ def main(
             f"{row.images_per_second:>9.1f} images/s  x{row.times_single:.2f}"
         )
     if out is not None:
-        record = device_facts(chosen) | {
-            "cfg": cfg,
-            **compute.model_dump(),
-            "rows": [asdict(row) for row in rows],
-        }
-        append(out, "generate", record)
+        sizes = {"resolutions": [int(text) for text in resolutions], "batch": batch}
+        setting = {"cfg": cfg, **compute.model_dump(), **sizes}
+        measured = device_facts(chosen) | {"rows": [asdict(row) for row in rows]}
+        put(out, "generate", setting, measured)
         logger.info(f"Record: {out}")
 
 

@@ -1,13 +1,16 @@
 """Everything that only a GPU can tell, in one go: parity tests, then benchmarks, then the page.
 
 python -m benchmarks.gpu
+python -m benchmarks.gpu --quick
 
-Writes benchmarks/results/DEVICE.json and the tables of docs/performance.md. A part that fails is
-named at the end and keeps none of the others from running.
+Writes benchmarks/results/DEVICE.json and the tables of docs/performance.md; --quick writes
+build/DEVICE-quick.json and leaves the page alone. A part that fails is named at the end and keeps
+none of the others from running.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -24,7 +27,7 @@ from dnnlib import RunError, UserError
 from dnnlib.cli import CONTEXT, run
 from dnnlib.logs import logger
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS, BUILD = Path(__file__).parent / "results", Path("build")
 PLAIN = ("--classifier", "no", "--noise-model", "none")  # StyleGAN2 alone
 
 Arguments = tuple[str, ...]
@@ -81,6 +84,7 @@ def commands(out: Path, quick: bool) -> list[tuple[str, list[str]]]:
             for precision in ("fp32", "fp16")
         ),
         ("metrics", [*python, "benchmarks.metrics", *write]),
+        ("data", [*python, "benchmarks.data", *write]),
         *sanitizing(),
     ]
 
@@ -99,14 +103,16 @@ def sanitizing() -> list[tuple[str, list[str]]]:
 
 @click.command(context_settings=CONTEXT)
 @click.option("--quick", is_flag=True, help="The least of each, to see that all works.")
-@click.option("--minutes", type=click.FloatRange(min=0), default=8.0, show_default=True)
-def main(quick: bool, minutes: float) -> None:
-    """Run the GPU tests and benchmarks; no new part begins after --minutes."""
+@click.option(
+    "--minutes", type=click.FloatRange(min=0), help="No part begins after that.  [no limit]"
+)
+def main(quick: bool, minutes: float | None) -> None:
+    """Run the tests and the benchmarks that need a GPU."""
     if not torch.cuda.is_available():
         raise UserError("make gpu: needs a CUDA device, torch finds none on this machine")
     name = re.sub(r"[^A-Za-z0-9]+", "-", torch.cuda.get_device_name()).strip("-").lower()
-    out = RESULTS / f"{name}.json"
-    end = time.monotonic() + minutes * 60
+    out = BUILD / f"{name}-quick.json" if quick else RESULTS / f"{name}.json"
+    end = math.inf if minutes is None else time.monotonic() + minutes * 60
     failed, left = [], []
     for title, command in commands(out, quick):
         if time.monotonic() >= end:
@@ -120,8 +126,9 @@ def main(quick: bool, minutes: float) -> None:
             failed.append(title)
     if not sanitizing():
         logger.info("compute-sanitizer is not on the PATH: memcheck and racecheck were not run")
-    write_page(RESULTS, PAGE)
-    logger.info(f"Results: {out}, {PAGE}")
+    if not quick:
+        write_page(RESULTS, PAGE)
+    logger.info(f"Results: {out}" if quick else f"Results: {out}, {PAGE}")
     if failed or left:
         parts = [f"failed: {', '.join(failed)}"] if failed else []
         parts += [f"no time for: {', '.join(left)}"] if left else []

@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 import torch
 
-from benchmarks.records import Record, append, device_facts
+from benchmarks.records import Record, device_facts, put
 from dnnlib.cli import CONTEXT, run
 from dnnlib.logs import logger
 from metrics import families
@@ -64,7 +64,7 @@ def measure_statistic(name: str, num_images: int, num_features: int, threads: in
 @click.option("--images", type=click.IntRange(min=10), default=50_000, show_default=True)
 @click.option("--features", type=click.IntRange(min=1), default=2048, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), default=2, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="JSON file to append to.")
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file that gets the record.")
 def main(images: int, features: int, threads: int, out: Path | None) -> None:
     """Measure FID, KID, precision and recall of random features."""
     facts = device_facts(torch.device("cpu"))
@@ -74,7 +74,7 @@ def main(images: int, features: int, threads: int, out: Path | None) -> None:
     logger.info(f"all  {total:8.2f} s {max(result['gib'] for result in results.values()):6.2f} GiB")
     if out is not None:
         shape: Record = {"images": images, "features": features, "threads": threads}
-        append(out, "metric_statistics", {**facts, **shape, "results": results})
+        put(out, "metric_statistics", shape, facts | {"results": results})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ python -m benchmarks.metrics
 python -m benchmarks.metrics --detector inception --out benchmarks/results/metrics.json
 
 Makes its own pictures. Inception and VGG16 get random weights where their files cannot be had; they
-take the same time. Prints a line for each stage; --out appends the record to a JSON file.
+take the same time. Prints a line for each stage; --out puts the record into a JSON file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.data import write_pictures
-from benchmarks.records import Record, append, device_facts
+from benchmarks.records import Record, device_facts, put
 from dnnlib import UserError
 from dnnlib.cli import CONTEXT, run
 from dnnlib.logs import logger
@@ -171,14 +171,15 @@ def report(name: str, seconds: Seconds, count: int) -> None:
 @click.option("--size", type=click.IntRange(min=16), default=32, show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option("--device", default="auto", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="JSON file to append to.")
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file that gets the record.")
 def main(
     names: tuple[str, ...], images: int, size: int, batch: int, device: str, out: Path | None
 ) -> None:
     """Time the stages of metrics on --images pictures of --size pixels a side."""
     chosen = choose_device(device)
-    record: Record = {**device_facts(chosen), "images": images, "size": size, "batch": batch}
-    logger.info(f"{record['device']}, torch {record['torch']}: {images} pictures of {size}x{size}")
+    detectors = names or tuple(DETECTORS)
+    facts = device_facts(chosen)
+    logger.info(f"{facts['device']}, torch {facts['torch']}: {images} pictures of {size}x{size}")
     with tempfile.TemporaryDirectory() as folder:
         dataset = open_dataset(
             DataConfig(path=str(write_pictures(Path(folder) / "x", images, size)))
@@ -189,13 +190,15 @@ def main(
         decode = seconds_of(lambda: list(reals.batches(indices, batch)), chosen)
         results = {"decode": {"decode": decode}}
         report("", results["decode"], images)
-        for name in names or tuple(DETECTORS):
+        for name in detectors:
             detector = load_detector(name, chosen)
             results[name] = measure_detector(detector, reals, batch)
             results[name] |= measure_statistics(images, detector.num_features)
             report(name, results[name], images)
     if out is not None:
-        append(out, "metrics", record | {"seconds": results})
+        pictures = {"images": images, "size": size, "batch": batch}
+        setting: Record = pictures | {"detectors": list(detectors)}
+        put(out, "metrics", setting, facts | {"seconds": results})
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch._functorch import config as functorch_config
 
 from benchmarks.op_cases import OPERATORS, ORDERS, Layer, Work, layers, make_work
-from benchmarks.records import Record, append, device_facts
+from benchmarks.records import Record, device_facts, put
 from benchmarks.timing import Timer, copy_bandwidth
 from dnnlib import UserError
 from dnnlib.cli import CONTEXT, NameList, run
@@ -218,13 +218,16 @@ def main(
     gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     where = choose_device("cuda" if gpu else "cpu")
     usual = ["float16", "float32"] if gpu else ["float32"]
+    setting: Record = {
+        "quick": quick,
+        "operators": _chosen(operators, OPERATORS, "--operators"),
+        "dtypes": _chosen(dtypes, DTYPES, "--dtypes") if dtypes else usual,
+        "layouts": _chosen(layouts, LAYOUTS, "--layouts"),
+    }
     cases = [
         Case(*chosen)
         for chosen in itertools.product(
-            _chosen(operators, OPERATORS, "--operators"),
-            layers(where, quick),
-            _chosen(dtypes, DTYPES, "--dtypes") if dtypes else usual,
-            _chosen(layouts, LAYOUTS, "--layouts"),
+            setting["operators"], layers(where, quick), setting["dtypes"], setting["layouts"]
         )
     ]
     absent = not_measured(where, compiles=not quick if compiles is None else compiles)
@@ -232,7 +235,6 @@ def main(
     copied = copy_bandwidth(timer, _COPIED[where.type] // (16 if quick else 1))
     record: Record = device_facts(where) | {
         "copy_gb_per_s": copied / 1e9,
-        "quick": quick,
         "not_measured": absent,
         "results": [
             result
@@ -242,7 +244,7 @@ def main(
     }
     logger.info("\n".join([table(record), *verdicts(record)]))
     if out is not None:
-        append(out, "ops", record)
+        put(out, "ops", setting, record)
         logger.info(f"Record: {out}")
 
 

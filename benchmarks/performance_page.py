@@ -51,6 +51,8 @@ def ops_table(records: Sequence[Record]) -> str:
     rows = []
     for record in records:
         for result in record["results"]:
+            if result["config"] != "large":
+                continue
             speeds = [result[way] for way in ("kernels", "plain", "compiled")]
             cells = [
                 f"{speed['ms']:.3f} ms, {speed['of_copy']:.0%}" if speed else "-"

@@ -21,7 +21,8 @@ def device_facts(device: torch.device) -> Record:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
-        name = f"{_processor()}, {torch.get_num_threads()} threads of {os.cpu_count()} cores"
+        threads = torch.get_num_threads()
+        name = f"{_processor()}, {threads} thread{'s' * (threads > 1)} of {os.cpu_count()} cores"
     return {
         "device": name,
         "torch": torch.__version__,
@@ -39,10 +40,11 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def append(path: Path, kind: str, record: Record) -> None:
-    """Add `record` to the list called `kind` of a JSON file.
+def put(path: Path, kind: str, setting: Record, measured: Record) -> None:
+    """Put a record of what was `measured` into the list called `kind` of a JSON file.
 
-    Raises `UserError` when the file is not one of ours.
+    It takes the place of one of the same setting on the same device. Raises `UserError` when the
+    file is not one of ours.
     """
     results: dict[str, list[Record]] = {}
     if path.is_file():
@@ -53,5 +55,8 @@ def append(path: Path, kind: str, record: Record) -> None:
             raise UserError(
                 f"--out {path}: not a file of benchmark results; name another"
             ) from None
-    results.setdefault(kind, []).append(record)
+    same = setting | {"device": measured["device"]}
+    records = results.setdefault(kind, [])
+    at = next((n for n, record in enumerate(records) if record | same == record), len(records))
+    records[at : at + 1] = [setting | measured]
     write_text(path, json.dumps(results, indent=1) + "\n")

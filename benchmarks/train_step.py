@@ -5,7 +5,7 @@ python -m benchmarks.train_step --cfg paper256 --resolution 256 --classifier no 
 python -m benchmarks.train_step --cfg tiny --resolution 16 --channels 1 --device cpu
 
 Takes every option of train.py that says what is trained, on random images. Without a classifier and
-without noise it times plain StyleGAN2. Prints a table; --out appends the record to a JSON file.
+without noise it times plain StyleGAN2. Prints a table; --out puts the record into a JSON file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import click
 import torch
 
 from benchmarks.convolutions import ConvolutionRecord
-from benchmarks.records import Record, append, device_facts
+from benchmarks.records import Record, device_facts, put
 from dnnlib.cli import CONTEXT, Size, config_options, run
 from dnnlib.logs import logger
 from torch_utils.seeding import reseed
@@ -110,6 +110,18 @@ def measure(config: TrainingConfig, device: torch.device, repeats: int) -> Recor
     flops = _flops_per_image(config)
     rate, peak = flops * config.batch / seconds_step, measured_rate(config.run.precision, device)
     return {
+        "sec_per_kimg": seconds_step * per_kimg,
+        "sec_per_kimg_by_phase": phases,
+        "sec_per_kimg_convolutions_alone": convolutions * per_kimg,
+        "peak_memory_gib": peak_memory_gib(device),
+        "tflops": rate / 1e12,
+        "convolution_peak_tflops": peak / 1e12,
+    }
+
+
+def setting(config: TrainingConfig) -> Record:
+    """What a step is timed for."""
+    return {
         "cfg": config.preset,
         "resolution": [config.facts.width, config.facts.height],
         "batch": config.batch,
@@ -119,12 +131,6 @@ def measure(config: TrainingConfig, device: torch.device, repeats: int) -> Recor
         "precision": config.run.precision,
         "nhwc": config.run.nhwc,
         "cuda_graphs": config.run.cuda_graphs,
-        "sec_per_kimg": seconds_step * per_kimg,
-        "sec_per_kimg_by_phase": phases,
-        "sec_per_kimg_convolutions_alone": convolutions * per_kimg,
-        "peak_memory_gib": peak_memory_gib(device),
-        "tflops": rate / 1e12,
-        "convolution_peak_tflops": peak / 1e12,
     }
 
 
@@ -204,7 +210,7 @@ def main(
     record = device_facts(where) | measure(config, where, repeats)
     logger.info(table(record))
     if out is not None:
-        append(out, "train_step", record)
+        put(out, "train_step", setting(config), record)
         logger.info(f"Record: {out}")
 
 

@@ -23,6 +23,8 @@ EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 EXIT_SIGNAL = 128  # plus the number of the signal, after a clean end
 MAX_SEEDS = 10**6
 
+Command = TypeVar("Command", bound=Callable[..., object])
+
 device_option = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
@@ -30,6 +32,18 @@ device_option = click.option(
     show_default=True,
     help="Where to compute; auto takes the fastest there is.",
 )
+
+
+def gpus_option(note: str) -> Callable[[Command], Command]:
+    """How many processes work together: `gpus`; `note` says what else there is to know."""
+    return click.option(
+        "--gpus",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help=f"Processes, a GPU each; with --device cpu they share the processor. {note}",
+    )
+
 
 # --beta_start and --beta-start are the same option.
 CONTEXT = {
@@ -152,9 +166,6 @@ class Size(click.ParamType[tuple[int, int]]):
         if 0 in size:
             self.fail(f"takes 256 or 320x256 (width x height), found {value!r}", param, ctx)
         return size
-
-
-Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def config_options(config: type[Config]) -> Callable[[Command], Command]:

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 from dnnlib.errors import UserError
 from metrics.detectors import ClassDetector
+from metrics.detectors.base import CHANNELS
+from metrics.detectors.perceptual import MIN_SIZE
 from metrics.instruments import Instruments
 from metrics.names import Metric
+from metrics.path_length import compared_size
 from metrics.sources import FakeSource, RealSource, Subject
 
 
@@ -28,6 +31,7 @@ def check_metrics(metrics: Sequence[Metric], subject: Subject, per_class: bool) 
 def check_reals(metrics: Sequence[Metric], reals: RealSource, per_class: bool = False) -> None:
     """Raise `UserError` where one of `metrics` cannot be had with these real images."""
     for metric in metrics:
+        _require_shape(metric, reals.shape)
         if metric.family.uses_reals:
             _require(metric, metric.num_real(reals.num_images), "real")
         option = _needs_classes(metric, per_class)
@@ -64,6 +68,25 @@ def _needs_classes(metric: Metric, per_class: bool) -> str | None:
     if metric.mean_over_classes or metric.family.role == "judge":
         return f"--metrics: {metric.name}"
     return "--per-class" if per_class and metric.family.within_classes else None
+
+
+def _require_shape(metric: Metric, shape: tuple[int, int, int]) -> None:
+    """Generated images have the shape of real ones: height, width, channels."""
+    height, width, channels = shape
+    # A judge has been trained on images of the data's own shape.
+    if metric.family.role != "judge" and channels not in CHANNELS:
+        raise UserError(
+            f"--metrics: {metric.name} takes grey or RGB images, found {channels} channels; leave "
+            "it out, or make a copy of the data with 1 or 3 channels"
+        )
+    if metric.path is not None:
+        seen = compared_size(height, width, metric.path.crop)
+        if min(seen) < MIN_SIZE:
+            part = ", of which it sees the face" if metric.path.crop else ""
+            raise UserError(
+                f"--metrics: {metric.name} compares images of at least {MIN_SIZE} pixels a side, "
+                f"found {width}x{height}{part}; leave it out"
+            )
 
 
 def _require(metric: Metric, found: int, kind: str) -> None:

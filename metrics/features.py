@@ -18,6 +18,7 @@ from dnnlib.files import atomic_path, cache_dir
 from dnnlib.logs import Progress, logger
 from metrics.detectors import Detector
 from metrics.images import RealImages
+from torch_utils.tensor_cores import full_float32
 
 _MAX_HEADER = 2**16  # bytes; ours have less than a thousand
 
@@ -35,7 +36,8 @@ def compute_features(
     with Progress(title, total, "img") as bar:
         for batch in images:
             count = min(len(batch), total - done)
-            features[done : done + count] = detector(batch[:count]).cpu()
+            with full_float32():  # the cache and the record call it fp32; making images may not be
+                features[done : done + count] = detector(batch[:count]).cpu()
             done += count
             bar.update(count)
             if done == total:

@@ -13,8 +13,9 @@ def fid(real: torch.Tensor, fake: torch.Tensor) -> float:
     """FID of features `real` `[N, F]` and `fake` `[M, F]`, any float dtype; at least 0.
 
     The squared Fréchet distance of two Gaussians, ‖μa − μb‖² + Tr(A + B − 2 (AB)^½) (eq. 6), that
-    have the means and the biased covariances (divided by N, not N − 1) of the features, as the
-    reference scores have. N and M at least 1.
+    have the means and the biased covariances of the features. N and M at least 1. These divide by
+    N, as scores of StyleGAN2-ADA do; Heusel's code divides by N − 1, which enlarges a covariance by
+    N / (N − 1).
     """
     few, many = sorted((real, fake), key=len)  # the distance is symmetric
     mean_a, a = mean_and_covariance(few)

@@ -17,6 +17,10 @@ class RealImages(Protocol):
         """Names the pictures: equal digests, equal features."""
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of each."""
+
+    @property
     def num_images(self) -> int:
         """How many there are, mirrored copies included."""
 

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from metrics.detectors import PerceptualDistance
 from metrics.sources import PathSource
 from torch_utils.seeding import derive_seed
+from torch_utils.tensor_cores import full_float32
 
 # The part of an aligned portrait that is the face: top, bottom, left, right of height and width.
 _FACE = (3 / 8, 7 / 8, 2 / 8, 6 / 8)
@@ -37,6 +38,7 @@ class PathConfig:
     epsilon: float = 1e-4
 
 
+@full_float32()
 def path_lengths(
     generator: PathSource,
     distance: PerceptualDistance,
@@ -52,7 +54,8 @@ def path_lengths(
     start, end, t = (torch.stack(parts) for parts in zip(*draws, strict=True))
     here, there = _styles(generator, config, indices, start, end, t)
     images = [_prepare(generator.synthesis(ws, indices), config.crop) for ws in (here, there)]
-    return (distance(images[0], images[1]).double() / config.epsilon**2).float().cpu()
+    # On the CPU, since not every device has float64.
+    return (distance(images[0], images[1]).cpu().double() / config.epsilon**2).float()
 
 
 def mean_without_outliers(lengths: Tensor) -> float:
@@ -92,11 +95,18 @@ def _styles(
     """Styles at `t` and at `t` + ε of the paths from `start` to `end`."""
     labels = generator.labels(indices)
     if config.space == "z":
-        places = [slerp(start, end, s).float() for s in (t, t + config.epsilon)]
-        return generator.mapping(places[0], labels), generator.mapping(places[1], labels)
+        radius = generator.z_dim**0.5  # of latents, which a generator need not normalise
+        here, there = ((radius * slerp(start, end, s)).float() for s in (t, t + config.epsilon))
+        return generator.mapping(here, labels), generator.mapping(there, labels)
     first, last = (generator.mapping(z.float(), labels) for z in (start, end))
     share = t.to(first.device, first.dtype).reshape(-1, *[1] * (first.ndim - 1))
     return first.lerp(last, share), first.lerp(last, share + config.epsilon)
+
+
+def compared_size(height: int, width: int, crop: bool) -> tuple[int, int]:
+    """Height and width that images of this size have when their distance is taken."""
+    rows, columns = _prepare(torch.empty(1, 1, height, width, device="meta"), crop).shape[2:]
+    return rows, columns
 
 
 def _prepare(images: Tensor, crop: bool) -> Tensor:

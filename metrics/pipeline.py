@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
+def ahead(items: Iterable[T], depth: int = 2) -> Generator[T]:
     """Yield `items` in their order, made in a thread, up to `depth` (at least 1) ahead.
 
-    Raises where it is its turn what making an item raises. A consumer that stops early waits for
-    the item in the making; a generator is closed.
+    Raises where it is its turn what making an item raises. A consumer that may stop early closes
+    it: that waits for the item in the making, and closes `items` if they are a generator.
     """
     iterator, end = iter(items), object()
     with ThreadPoolExecutor(1, "ahead") as worker:

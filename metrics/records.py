@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from pydantic import ConfigDict
 from dnnlib.config import Config
 from dnnlib.errors import UserError
 from dnnlib.json_lines import append_json_line
+from dnnlib.version import project_version
 
 
 class _Record(Config):
@@ -64,17 +64,10 @@ class MetricRecord(_Record):
 def package_versions() -> dict[str, str]:
     """Versions of what computes a score, torch's with its build (+cpu, +cu130)."""
     return {
-        "dudgan": _version("dudgan"),
+        "dudgan": project_version(),
         "torch": str(torch.__version__),
         "numpy": np.__version__,
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "source checkout"
 
 
 def append_record(run_dir: Path, record: MetricRecord) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import closing, nullcontext
 
 import torch
 from torch import Tensor
@@ -18,7 +19,8 @@ from metrics.path_length import PathConfig, path_lengths
 from metrics.pipeline import ahead
 from metrics.sharing import shared_rows
 from metrics.sources import Sample, Subject
-from torch_utils.distributed import agree
+from torch_utils.distributed import agree, together
+from torch_utils.tensor_cores import full_float32
 from torch_utils.world import World
 
 
@@ -61,7 +63,8 @@ class Samples:
         if metric.family.role == "classes" and len(fake.features) > 0:
             detector = self._instruments.features
             assert isinstance(detector, ClassDetector)
-            fake = Sample(detector.probabilities(fake.features), fake.labels)
+            with full_float32():
+                fake = Sample(detector.probabilities(fake.features), fake.labels)
         return real, fake
 
     def seconds(self, metric: Metric) -> float:
@@ -96,8 +99,8 @@ class Samples:
 
         def compute(share: range) -> Tensor:
             batches = reals.batches([indices[i] for i in share], self._batch_size)
-            title = "features of real images"
-            return compute_features(detector, ahead(batches), len(share), title)
+            with closing(ahead(batches)) as decoded:
+                return compute_features(detector, decoded, len(share), "features of real images")
 
         def compute_together() -> Tensor:
             return shared_rows(compute, count, self._batch_size, self._world)
@@ -105,7 +108,8 @@ class Samples:
         if metric.family.role == "judge":  # there is another one at each snapshot of a run
             features = compute_together()
         else:
-            features = self._kept(cache_entry(detector, reals, count), compute_together)
+            entry = together(lambda: cache_entry(detector, reals, count), self._world)
+            features = self._kept(entry, compute_together)
         return Sample(features, reals.labels[indices])
 
     def _kept(self, entry: CacheEntry, compute: Callable[[], Tensor]) -> Tensor:
@@ -130,9 +134,9 @@ class Samples:
 
         def compute(share: range) -> Tensor:
             batches = fakes.batches(share, self._batch_size)
-            if fakes.num_images is not None:  # they are read and not made
-                batches = ahead(batches)
-            return compute_features(detector, batches, len(share), "features of generated images")
+            read = fakes.num_images is not None  # and not made
+            with closing(ahead(batches)) if read else nullcontext(batches) as ready:
+                return compute_features(detector, ready, len(share), "features of generated images")
 
         features = shared_rows(compute, count, self._batch_size, self._world)
         labels = fakes.labels(range(count))

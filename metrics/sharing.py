@@ -8,8 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from dnnlib.errors import RunError
-from torch_utils.distributed import agree
+from torch_utils.distributed import together
 from torch_utils.world import World
 
 
@@ -34,14 +33,7 @@ def shared_rows(
     share = own_share(count, batch_size, world)
     if world.size == 1:
         return compute(share)
-    rows, failure = torch.empty(0, 0), None
-    try:
-        rows = compute(share)
-    except Exception as error:  # whatever it is, the others must learn of it
-        failure = error
-    if agree(failure is not None, world):
-        raise failure or RunError("another process failed, see there")
-    return _gather(rows, world)
+    return _gather(together(lambda: compute(share), world), world)
 
 
 def _gather(rows: Tensor, world: World) -> Tensor:

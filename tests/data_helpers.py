@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +57,9 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> Path:
     return path
 
 
-def labelled(labels: list[object], class_names: list[str] | None = None) -> dict[str, bytes]:
+def labelled(
+    labels: Sequence[object], class_names: Sequence[str] | None = None
+) -> dict[str, bytes]:
     """Files of an archive with one image and label each, in a dataset.json."""
     names = [f"00000/img{index:08d}.png" for index in range(len(labels))]
     content = {"labels": list(zip(names, labels, strict=True)), "class_names": class_names}

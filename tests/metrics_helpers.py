@@ -54,6 +54,7 @@ class Reals:
     class_names: tuple[str, ...] = ()
     digest: str = "cd" * 32
     mirror: bool = False
+    shape: tuple[int, int, int] = (32, 32, 3)  # that any metric takes, whatever the images have
 
     def __post_init__(self) -> None:
         if not self.class_names:

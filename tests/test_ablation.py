@@ -11,13 +11,15 @@ import pytest
 import torch
 
 from benchmarks import ablation
-from benchmarks.ablation import Ablation, chosen_variants, read_records
+from benchmarks.ablation import RESULTS, Ablation, chosen_variants, read_records
 from benchmarks.ablation_page import PAGE, draw_page, named_scores, section, spread_of
-from benchmarks.variants import MAIN, VARIANTS
+from benchmarks.variants import MAIN, VARIANTS, Variant
 from dnnlib import UserError
+from training import presets
 from training.config import DataFacts, TrainingConfig
 from training.data.dataset import DataConfig
 from training.options import make_config, resolve_options
+from training.presets import PresetName
 
 FACTS = DataFacts(
     width=16,
@@ -75,26 +77,77 @@ def test_variants_are_chosen_by_name() -> None:
         chosen_variants("gan")
 
 
-def test_a_run_is_scored_once_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ablation, "RESULTS", tmp_path)
-    monkeypatch.setattr(ablation, "JudgeDetector", lambda *_: SimpleNamespace(held_out_accuracy=1))
-    subject = Ablation("digits", "tiny", 0.032, tmp_path / "work", torch.device("cpu"))
-    scored: list[int] = []
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, int, int]]:
+    """Preset, images seen and count of each network that was scored, in place of its scores."""
+    networks: list[tuple[str, int, int]] = []
 
-    def scores(network: Any, count: int) -> dict[str, float]:
-        scored.append(network.nimg)
+    def scores(_: Ablation, network: Any, count: int) -> dict[str, float]:
+        networks.append((network.config.preset, network.nimg, count))
         return {"fid8_full": 1.0}
 
-    monkeypatch.setattr(subject, "scores", scores)
+    monkeypatch.setattr(ablation, "RESULTS", tmp_path)
+    monkeypatch.setattr(ablation, "JudgeDetector", lambda *_: SimpleNamespace(held_out_accuracy=1))
+    monkeypatch.setattr(Ablation, "scores", scores)
+    return networks
+
+
+def digits(tmp_path: Path, cfg: PresetName = "tiny", kimg: float | None = 0.032) -> Ablation:
+    return Ablation("digits", cfg, kimg, tmp_path / "work", torch.device("cpu"))
+
+
+def test_a_run_is_scored_once_and_goes_on(
+    tmp_path: Path, scored: list[tuple[str, int, int]]
+) -> None:
     for seed in (0, 0, 1):
-        assert subject.run("stylegan2", seed, 8) is None
-    assert scored == [32, 32]
+        assert digits(tmp_path).run("stylegan2", seed, 8) is None
+    assert scored == [("tiny", 32, 8)] * 2
     records = read_records(tmp_path / "ablation-digits.jsonl")
     assert [(r["variant"], r["seed"], r["trained_kimg"]) for r in records] == [
         ("stylegan2", 0, 0.032),
         ("stylegan2", 1, 0.032),
     ]
     assert records[0]["seconds"] > 0 and records[0]["judge_on_held_out"] > 0.9
+
+
+def test_other_lengths_presets_and_counts_are_other_experiments(
+    tmp_path: Path, scored: list[tuple[str, int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer first, so that the newest or last folder is not always the right one."""
+    monkeypatch.setitem(presets._TINY, "kimg", 0.064)
+    for kimg, count in ((None, 8), (0.032, 8), (0.064, 8), (0.032, 4)):
+        digits(tmp_path, kimg=kimg).run("stylegan2", 0, count)
+    assert scored == [("tiny", 64, 8), ("tiny", 32, 8), ("tiny", 32, 4)]
+    digits(tmp_path, "sngan32", 0.064).run("stylegan2", 0, 8)
+    assert scored[-1] == ("sngan32", 64, 8)
+    folders = sorted(path.name for path in (tmp_path / "work" / "digits" / "runs").iterdir())
+    assert folders == [
+        "stylegan2-sngan32-0.064kimg-seed0",
+        "stylegan2-tiny-0.032kimg-seed0",
+        "stylegan2-tiny-0.064kimg-seed0",
+    ]
+
+
+def test_a_variant_with_other_options_is_trained_anew(
+    tmp_path: Path, scored: list[tuple[str, int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = VARIANTS["stylegan2"]
+    for options in (plain.options | {"gamma": 1.0}, plain.options, plain.options):
+        monkeypatch.setitem(VARIANTS, "stylegan2", Variant("", options))
+        digits(tmp_path).run("stylegan2", 0, 8)
+    records = read_records(tmp_path / "ablation-digits.jsonl")
+    assert [r["options"].get("gamma") for r in records] == [1.0, None]
+
+
+def test_the_records_of_the_repository_count_as_done(
+    tmp_path: Path, scored: list[tuple[str, int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ablation, "RESULTS", RESULTS)
+    subject = digits(tmp_path, kimg=60)
+    for variant in MAIN:
+        for seed in range(3):
+            assert subject.run(variant, seed, 2000) is None
+    assert scored == []
 
 
 def test_tables_give_means_and_deviations() -> None:
@@ -105,13 +158,30 @@ def test_tables_give_means_and_deviations() -> None:
     assert "| 1 | 10 | 7.0 | 0.500 | 0.900 |" in rows[0]
     assert "97.5%" in text and "a CPU, torch 2" in text
     assert spread_of([1.0], 2) == "1.00"
+
+
+def test_what_does_not_compare_has_tables_of_its_own() -> None:
+    one = record("dudgan", 1, 2.0)
+    others = [{"count": 500}, {"trained_kimg": 2.0}, {"cfg": "cifar"}]
+    text = section([one, *(one | other for other in others)])
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert len(rows) == 4 and all("| 1 | 10 | 2.0 |" in row for row in rows)
+    assert "500 generated" in text and "2 kimg" in text and "`--cfg cifar`" in text
+
+
+def test_a_seed_does_not_count_twice() -> None:
+    with pytest.raises(UserError, match=r"digits.jsonl: 2 records of dudgan, seed 1, .* keep one"):
+        section([record("dudgan", 1, 2.0), record("dudgan", 2, 2.0), record("dudgan", 1, 3.0)])
+
+
+def test_scores_have_short_names() -> None:
     assert named_scores(record("dudgan", 0, 1.0)).keys() == {"FID", "recall", "accuracy"}
 
 
 def test_the_page_is_as_the_records_say(tmp_path: Path) -> None:
     copy = tmp_path / "results.md"
     copy.write_text(PAGE.read_text(encoding="utf-8"), encoding="utf-8")
-    results = sorted(ablation.RESULTS.glob("ablation-*"))
+    results = sorted(RESULTS.glob("ablation-*"))
     draw_page({path.stem: read_records(path) for path in results}, copy)
     assert copy.read_text(encoding="utf-8") == PAGE.read_text(encoding="utf-8")
     assert all(json.loads(line) for path in results for line in path.read_text().splitlines())

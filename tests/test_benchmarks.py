@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
-from network_helpers import tiny_config
+from network_helpers import exit_status, tiny_config
 from torch import Tensor
 
+from benchmarks import digits
 from benchmarks.digits import describe, generate
-from benchmarks.judge import CANVAS, INK, accuracy, class_spread, crop_to_ink, train_judge
+from benchmarks.judge import CANVAS, INK, Judge, accuracy, class_spread, crop_to_ink, train_judge
 from training.networks.generator import Generator
 from training.players import Players
 from training.state import TrainingState
@@ -105,3 +109,21 @@ def test_progress_line_has_both_numbers() -> None:
     state = TrainingState(tiny_config(), CPU)
     line = describe("tiny", 61.2, state, (0.5, 0.25))
     assert line == "tiny: 61 s, 0.0 kimg, accuracy 0.500, spread 0.250"
+
+
+def test_a_row_names_its_setting_and_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digits, "RESULTS", tmp_path)
+    monkeypatch.setattr(digits, "NUM_JUDGED", 20)
+    judge = Judge(CANVAS).eval()
+    monkeypatch.setattr(digits, "train_judge", lambda *_: (judge, 0.9))
+    overrides = '{"kimg": 0.032, "batch": 32}'
+    for name in ("a", "b"):
+        arguments = ["--threads", 1, "--name", name, "--set", overrides, "--work", tmp_path]
+        assert exit_status(digits.main, *arguments) == 0
+    lines = (tmp_path / "digits.jsonl").read_text().splitlines()
+    first, second = map(json.loads, lines)
+    assert (first["name"], second["name"], first["kimg"]) == ("a", "b", 0.032)
+    assert first["set"] == {"kimg": 0.032, "batch": 32}
+    assert "1 thread of " in first["device"] and first["torch"] == torch.__version__

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_helpers import png, write_zip
-from network_helpers import complaint, exit_status, tiny_config, write_network
+from data_helpers import labelled, png, write_zip
+from network_helpers import CLASSES, complaint, exit_status, tiny_config, write_network
 
 import calc_metrics
 import dataset_tool
@@ -137,6 +137,37 @@ def test_wrong_input_is_told_in_a_line(
     assert "cannot be made" in complaint(
         capsys, calc_metrics.main, "--network", ten, "--metrics", "pr43", "--outdir", rgb
     )
+
+
+def test_classes_agree_by_name_whatever_their_order(
+    tmp_path: Path, network: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def scores(
+        names: tuple[str, ...], numbers: tuple[int, ...], metrics: str
+    ) -> tuple[dict[str, Any], str]:
+        """Of seven images of the first of `numbers`, four of the second, two of the third."""
+        files = labelled([numbers[kind] for kind in (0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2)], names)
+        for index, name in enumerate(sorted(files.keys() - {"dataset.json"})):
+            files[name] = png(index, 16, 16, 1)
+        outdir = tmp_path / "-".join(names)
+        data = write_zip(tmp_path / f"{outdir.name}.zip", files)
+        options = ("--network", network, "--data", data, "--outdir", outdir, "--metrics", metrics)
+        capsys.readouterr()
+        assert exit_status(calc_metrics.main, *options, "--per-class") == 0
+        found = {name: lines[0] for name, lines in records(outdir).items()}
+        for record in found.values():
+            del record["dataset_digest"]
+        return found, capsys.readouterr().err
+
+    ours, said = scores(CLASSES, (0, 1, 2), "kid12,intra_kid12,acc12")
+    turned, said_of_turned = scores(("wild", "cat", "dog"), (1, 2, 0), "kid12,intra_kid12,acc12")
+    assert turned == ours
+    assert "by number" not in said + said_of_turned
+    others, said = scores(("cat", "hound", "wild"), (0, 1, 2), "kid12")
+    assert "go by number: class 1, 'hound', for 'dog'" in said
+    assert others["kid12"]["results"] == ours["kid12"]["results"]
+    named = {of["class_name"] for of in others["kid12"]["classes"]}
+    assert named == {"cat", "hound", "wild"}
 
 
 def test_classes_by_name_with_the_worst_first(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from data_helpers import png, write_zip
-from network_helpers import CLASSES
+from network_helpers import CLASSES, tiny_config
 
 from dnnlib.errors import UserError
 from metrics.sources import FakeSource, PathSource, RealSource
@@ -21,7 +21,11 @@ from training.evaluation import (
     NetworkPaths,
 )
 from training.generation.synthesis import StyleConfig, Synthesizer
+from training.networks.precision import Precision, set_precision
+from training.options import make_config, resolve_options
 from training.pictures import to_uint8
+from training.players import Players
+from training.presets import PresetName
 from training.snapshots import load_network
 
 pytest_plugins = ["network_fixtures"]
@@ -127,6 +131,41 @@ def test_paths_are_those_of_the_generator(network: Path, dataset: ImageDataset) 
     quiet = to_uint8(generator.synthesis(ws, noise_mode="none"))
     assert not torch.equal(to_uint8(images), quiet)
     assert not torch.equal(paths.synthesis(ws[:1], [0]), paths.synthesis(ws[:1], [1]))
+
+
+@pytest.mark.parametrize("kind", ["tiny", "sngan32"])
+def test_path_lengths_do_not_follow_the_precision_of_the_images(
+    dataset: ImageDataset, kind: PresetName
+) -> None:
+    config = make_config(
+        resolve_options(kind, {}, 16, 16), DataConfig(path=""), tiny_config().facts
+    )
+    generator = Players(config).eval().G_ema
+    z, labels = torch.randn(3, generator.z_dim), torch.tensor([0, 1, 2])
+
+    def images(precision: Precision) -> tuple[torch.Tensor, torch.Tensor]:
+        set_precision(generator, precision, 4)
+        paths = NetworkPaths(Synthesizer(generator, StyleConfig()), dataset)
+        assert paths.settings["precision"] == "fp32"
+        ws = paths.mapping(z, labels)
+        return paths.synthesis(ws, range(3)), generator.synthesis(ws, noise_mode="const")
+
+    (exact, plain), (ours, rounded) = images("fp32"), images("bf16")
+    assert torch.equal(ours, exact)
+    assert not torch.equal(rounded, plain)  # the images themselves stay in 16 bits
+
+
+def test_batches_are_whole_where_groups_do_not_divide_them(dataset: ImageDataset) -> None:
+    config = tiny_config(size=(48, 32))
+    synthesizer = Synthesizer(Players(config).eval().G_ema, StyleConfig())
+    assert synthesizer.group == 10
+    source = NetworkImages(synthesizer, dataset, {})
+    whole = list(source.batches(range(70), 16))
+    assert [len(batch) for batch in whole] == [16, 16, 16, 16, 6]
+    shares = [*source.batches(range(32), 16), *source.batches(range(32, 70), 16)]
+    assert all(torch.equal(*pair) for pair in zip(whole, shares, strict=True))
+    assert [len(batch) for batch in source.batches(range(5), 3)] == [3, 2]
+    assert not list(source.batches([], 4))
 
 
 def test_a_judge_numbers_classes_as_the_data_does(network: Path) -> None:

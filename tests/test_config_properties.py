@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from dnnlib import Config, UserError
 from training.augment import PRESETS
-from training.config import DataFacts, TrainingConfig
+from training.config import DataFacts, OptimizerConfig, TrainingConfig
 from training.data.dataset import DataConfig
 from training.data.draft import Step
 from training.diffusion import BetaSchedule
@@ -112,6 +112,14 @@ def test_a_field_that_nobody_knows_is_refused_at_any_depth(cfg: PresetName) -> N
         with pytest.raises(UserError, match="unheard_of"):
             TrainingConfig.from_json(json.dumps(saved), "a file")
         del part["unheard_of"]
+
+
+@pytest.mark.parametrize("name", ["betas", "betas_c", "betas_local"])
+@pytest.mark.parametrize("pair", [(2.0, 0.5), (0.5, 1.0), (-0.1, 0.9)])
+def test_means_that_would_not_decay_are_refused(name: str, pair: tuple[float, float]) -> None:
+    values = OptimizerConfig().model_dump() | {name: pair}
+    with pytest.raises(UserError, match=rf"a file: {name}\.\d: Input should be "):
+        OptimizerConfig.from_json(json.dumps(values), "a file")
 
 
 def subclasses(config: type[Config]) -> list[type[Config]]:

@@ -14,7 +14,6 @@ from data_helpers import labelled, png, write_zip
 from training_helpers import CPU, SMALL
 
 import train
-from benchmarks.map_page import sections
 from benchmarks.pages import BEGIN, DOCS, ROOT, modules
 from torch_utils.world import World
 from training.launch import LaunchRequest
@@ -42,10 +41,7 @@ def names_in(path: Path) -> set[str]:
     return {node.name for node in top} | methods
 
 
-def test_every_module_is_in_the_map_with_what_it_is_for() -> None:
-    lines = set(PAGE.splitlines())
-    stale = [line for part in sections() for line in part.splitlines() if line not in lines]
-    assert stale == [], "run python -m benchmarks.code_pages"
+def test_every_module_is_in_the_map() -> None:
     listed = re.findall(r"^\| \[[\w.]+\]\(\.\./([\w/]+\.py)\)", PAGE, flags=re.MULTILINE)
     assert sorted(listed) == sorted(path.as_posix() for path in modules())
 

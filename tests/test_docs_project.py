@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from docs_commands import ROOT
+import pytest
+from docs_commands import PAGES, ROOT, text_of
 
-from benchmarks.options_page import PAGE, load_command, rows_of, sections
+from benchmarks import map_page, options_page
+from benchmarks.options_page import load_command, rows_of
+from benchmarks.pages import replace_tables
 from training.options import TrainOptions
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
-CHOSEN_BY_TORCH = {"cuda-bindings", "nvidia-cuda-nvrtc"}  # where it is built for CUDA
+# Where it is built for CUDA.
+CHOSEN_BY_TORCH = {"cuda-bindings", "nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12"}
 
 
 def pinned(name: str) -> dict[str, str]:
@@ -28,10 +34,12 @@ def packages(requirements: list[str]) -> set[str]:
     return {re.split(r"[\[<>=!]", line)[0] for line in requirements} - {PROJECT["name"]}
 
 
-def test_options_page_is_what_the_code_says() -> None:
-    lines = set(PAGE.read_text(encoding="utf-8").splitlines())
-    stale = [line for part in sections() for line in part.splitlines() if line not in lines]
-    assert stale == [], "run python -m benchmarks.code_pages"
+@pytest.mark.parametrize("page", [options_page, map_page])
+def test_pages_are_what_the_code_says(page: ModuleType, tmp_path: Path) -> None:
+    text, copy = page.PAGE.read_text(encoding="utf-8"), tmp_path / page.PAGE.name
+    copy.write_text(text, encoding="utf-8")
+    replace_tables(copy, page.sections())
+    assert copy.read_text(encoding="utf-8") == text, "run python -m benchmarks.code_pages"
 
 
 def test_defaults_in_the_help_are_those_of_the_code() -> None:
@@ -94,14 +102,26 @@ def test_citation_is_of_this_project() -> None:
 
 def test_changelog_and_readme_know_the_versions() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert "## [Unreleased]" in changelog and PROJECT["version"] in changelog
+    assert "## Unreleased" in changelog and PROJECT["version"] in changelog
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     torch = next(line for line in PROJECT["dependencies"] if line.startswith("torch"))
     low, high = re.findall(r"2\.(\d+)", torch)
     assert f"PyTorch\n(2.{low} to 2.{int(high) - 1})" in readme
 
 
+def test_pages_install_extras_from_the_checkout() -> None:
+    """No package of this name is published yet."""
+    name = PROJECT["name"]
+    wrong = re.compile(rf"pip install [^`\n]*\b{name}\b")
+    assert [page for page in PAGES if wrong.search(text_of(page))] == []
+    extras = [re.findall(r"pip install -e [\"']\.\[([\w,]+)\]", text_of(page)) for page in PAGES]
+    named = {extra for found in extras for line in found for extra in line.split(",")}
+    assert named == set(PROJECT["optional-dependencies"]) - {"dev"}
+
+
 def test_extras_are_those_that_the_readme_lists() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (listed,) = re.findall(r'pip install -e "\.\[([\w,]+)\]"', readme)
-    assert set(listed.split(",")) == set(PROJECT["optional-dependencies"]) - {"dev"}
+    instead = "cuda12"  # of cuda
+    assert set(listed.split(",")) == set(PROJECT["optional-dependencies"]) - {"dev", instead}
+    assert f"`{instead}`" in readme

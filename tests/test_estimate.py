@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from training_helpers import CPU, small_config
 
 from torch_utils.world import World
-from training.estimate import META, duration, estimate, fixed_memory, phase_cost
+from training.estimate import META, duration, estimate, fastest, fixed_memory, phase_cost
 from training.phases import Phase, make_phases
 from training.players import Players
 from training.state import TrainingState
@@ -68,9 +68,21 @@ def test_fixed_memory_is_what_a_state_holds() -> None:
 
 
 def test_estimate_is_one_line_with_units() -> None:
-    line = estimate(small_config(kimg=1000.0), World(CPU))
+    config = small_config(kimg=1000.0)
+    line = estimate(config, Players(config), World(CPU))
     pattern = r"Estimate  \S+ TFLOP/kimg, \S+ GiB a process; \S+ s/kimg and \S+ \w+ in all if .*"
     assert re.fullmatch(pattern, line)
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_time_is_taken_when_the_device_is_done(
+    monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    done: list[str] = []
+    module = torch.get_device_module(device)
+    monkeypatch.setattr(module, "synchronize", lambda: done.append("ended"))
+    assert fastest(lambda: done.append("begun"), torch.device(device), repeats=2) >= 0
+    assert done == ["begun", "ended"] * 2
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from network_helpers import tiny_config, write_network
 from pytest import MonkeyPatch
+from training_helpers import small_config
 
 from dnnlib import UserError
-from torch_utils.checkpoint import METADATA
+from torch_utils.checkpoint import METADATA, load_tensors, save_tensors
 from torch_utils.inert_pickle import Record, read_pickle
 from training.config import DataFacts
 from training.data.dataset import DataConfig
@@ -26,7 +27,7 @@ from training.options import make_config, resolve_options
 from training.plausible import check_plausible
 from training.players import Players
 from training.presets import PresetName
-from training.snapshots import load_network
+from training.snapshots import load_network, save_network
 
 PUBLISHED = (DATA / "legacy_stylegan2ada.pkl").read_bytes()
 
@@ -98,6 +99,39 @@ def test_no_network_of_ours_is_too_small_for_its_config(
     options = resolve_options(cfg, {"channel_max": 16, "embed_dim": 16} | given, 16, 32)
     config = make_config(options, DataConfig(path="none"), facts)
     check_plausible(Path("net"), config, Players(config).published())
+
+
+@pytest.mark.parametrize(
+    ("cfg", "part", "changes", "said"),
+    [
+        ("tiny", "facts", {"num_channels": 3_000_000}, "facts.num_channels: Input should be less"),
+        ("tiny", "diffusion_d", {"list_size": 2**30}, "list_size: Input should be less"),
+        ("tiny", "generator", {"w_dim": 50_000}, "its G_ema was made for larger tensors"),
+        ("tiny", "discriminator", {"cmap_dim": 3000}, "its D was made for larger tensors"),
+        ("tiny", "classifier", {"embed_dim": 3000}, "its C was made for larger tensors"),
+        ("sngan32", "generator", {"z_dim": 3000}, "its G_ema was made for larger tensors"),
+        ("sngan32", "classifier", {"embed_dim": 800}, "its C was made for larger tensors"),
+    ],
+)
+@pytest.mark.parametrize("num_classes", [0, 3])
+def test_a_small_file_cannot_ask_for_large_networks(
+    tmp_path: Path,
+    cfg: PresetName,
+    part: str,
+    changes: dict[str, int],
+    said: str,
+    num_classes: int,
+) -> None:
+    small = small_config(num_classes, cfg)
+    save_network(tmp_path / "whole", Players(small), small, nimg=0)
+    tensors, metadata = load_tensors(tmp_path / "whole")
+    config = json.loads(metadata["config"])
+    if config[part] is None:  # no classifier without classes
+        return
+    config[part] |= changes
+    save_tensors(tmp_path / "net", tensors, metadata | {"config": json.dumps(config)})
+    with pytest.raises(UserError, match=rf"net: .*{said}"):
+        load_network(str(tmp_path / "net"))
 
 
 @fuzzed(40)

@@ -6,6 +6,7 @@ import json
 import math
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -155,13 +156,14 @@ def test_interruption_says_how_to_go_on(
     assert said.err == ""
 
 
+def poison(trainer: Trainer) -> None:
+    for parameter in trainer.state.players.G.parameters():
+        parameter.data.fill_(float("nan"))
+
+
 def test_losses_that_are_no_numbers_end_the_run_and_spare_its_checkpoint(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def poison(trainer: Trainer) -> None:
-        for parameter in trainer.state.players.G.parameters():
-            parameter.data.fill_(float("nan"))
-
     after_step(monkeypatch, 6, poison)
     run_dir = start(tmp_path, data, 1)
     warning, line = capsys.readouterr().err.splitlines()
@@ -172,16 +174,33 @@ def test_losses_that_are_no_numbers_end_the_run_and_spare_its_checkpoint(
     assert last["step"] == 8 and last["Gradients/replaced"] > 0
 
 
+def test_an_interruption_spares_the_checkpoint_from_weights_that_are_no_numbers(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def poison_and_interrupt(trainer: Trainer) -> None:
+        poison(trainer)
+        signal.raise_signal(signal.SIGINT)
+
+    after_step(monkeypatch, 6, poison_and_interrupt)
+    run_dir = start(tmp_path, data, 1)
+    said = capsys.readouterr()
+    assert "no longer finite" in said.err and "the last good checkpoint is in" in said.err
+    assert "Checkpoint written" not in said.out
+    assert load_state(run_dir / STATE, CPU)["step"] == 4
+
+
 def loop(
     run_dir: Path, data: Path, evaluate: Evaluate | None = None, **given: float
 ) -> TrainingLoop:
-    """The loop of a new run of very small networks."""
+    """The loop of a run of very small networks, which goes on where there is a checkpoint."""
     run_dir.mkdir(exist_ok=True)
     dataset = open_dataset(DataConfig(path=str(data)))
     facts = data_facts(dataset)
     options = resolve_options("tiny", SMALL | {"kimg": 0.032, "workers": 1} | given, 8, 8)
     config = make_config(options, dataset.config, facts)
     state = TrainingState(config, CPU)
+    if (run_dir / STATE).is_file():
+        state.load_state_dict(load_state(run_dir / STATE, CPU))
     return TrainingLoop(config, state, dataset, run_dir, World(CPU), evaluate)
 
 
@@ -258,11 +277,35 @@ def test_out_of_memory_names_the_option_to_change(tmp_path: Path, data: Path) ->
 def test_best_network_stays_the_best_after_a_resume(tmp_path: Path, data: Path) -> None:
     run_dir = tmp_path / "run"
     loop(run_dir, data, Examiner([1.0]), kimg=0.008).run()
-    longer = loop(run_dir, data, Examiner([2.0]), kimg=0.016)
-    longer.state.load_state_dict(load_state(run_dir / STATE, CPU))
-    longer.run()
+    loop(run_dir, data, Examiner([2.0]), kimg=0.016).run()
     assert load_network(str(run_dir / NETWORK)).nimg == 16
     assert load_network(str(run_dir)).nimg == 8
+
+
+def killed(generator: Generator, network: Path, world: World) -> list[Score]:
+    """Scores during which the process ends."""
+    raise KeyboardInterrupt
+
+
+def test_a_kill_while_scores_are_taken_costs_no_training(tmp_path: Path, data: Path) -> None:
+    for name, evaluate in (("straight", None), ("killed", killed)):
+        training = loop(tmp_path / name, data, evaluate, tick=0.016, snap=1)
+        with nullcontext() if evaluate is None else pytest.raises(KeyboardInterrupt):
+            training.run()
+    again = loop(tmp_path / "killed", data, tick=0.016, snap=1)
+    assert again.state.nimg == 16
+    again.run()
+    assert same(network(tmp_path / "killed"), network(tmp_path / "straight"))
+
+
+def test_scores_that_a_kill_has_cost_are_taken_when_the_run_goes_on(
+    tmp_path: Path, data: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        loop(tmp_path / "run", data, killed).run()
+    for examiner in (Examiner([1.0]), Examiner([])):
+        loop(tmp_path / "run", data, examiner).run()
+        assert load_network(str(tmp_path / "run")).path.name == "network-best.safetensors"
 
 
 def test_scores_that_always_fail_never_end_a_run(

@@ -1,6 +1,8 @@
 """A user's own detector is one small class in a file of their own: the guide's example works."""
 
+import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,17 @@ from dnnlib.errors import UserError
 from metrics.detectors import get_detector
 
 CPU = torch.device("cpu")
+FUTURE = """
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+
+@dataclass
+class Settings:
+    name: str = "NAME"
+"""
 GUIDE = Path(__file__).parent.parent / "docs" / "metrics.md"
 
 
@@ -31,6 +44,17 @@ def test_the_guide_s_example(tmp_path):
     gray = noise(2, 1, 32, 32)
     torch.testing.assert_close(detector(gray), detector(gray.repeat(1, 3, 1, 1)))
     assert len(detector.digest) == 64 and detector.precision == "fp32"
+
+
+def test_a_file_may_use_dataclasses_with_postponed_annotations(tmp_path):
+    for folder in ("a", "b"):
+        path = tmp_path / folder / "json.py"  # hides no module of that name
+        path.parent.mkdir()
+        code = example().replace("import hashlib", FUTURE, 1)
+        code = code.replace('"thumbnails"', "Settings().name") + "\n"
+        path.write_text(code.replace('"NAME"', f'"{folder}"'), encoding="utf-8")
+        assert get_detector(f"{path}:Thumbnails", CPU).name == folder
+    assert sys.modules["json"] is json
 
 
 def said(name):

@@ -43,7 +43,7 @@ def test_fid(num_real: int, num_fake: int) -> None:
     oracle.set_dtype(torch.float64)
     oracle.update(real, real=True)
     oracle.update(fake, real=False)
-    # torchmetrics divides covariances by N − 1, published scores by N.
+    # torchmetrics divides covariances by N − 1, as Heusel's code does, and we by N.
     scaled = [x.mean(0) + (x - x.mean(0)) * (len(x) / (len(x) - 1)) ** 0.5 for x in (real, fake)]
     assert fid(*scaled) == pytest.approx(float(oracle.compute()), rel=1e-6)
 

@@ -7,6 +7,7 @@ from metrics_helpers import Pixels
 
 from metrics.features import compute_features
 from metrics.images import fair_sample
+from torch_utils.tensor_cores import allow_tf32, full_float32
 
 
 def test_features_of_the_first_total_pictures():
@@ -27,6 +28,37 @@ def test_no_more_batches_are_made_than_needed():
         pytest.fail("a batch too many")
 
     compute_features(Pixels(), batches(), 4, "test")
+
+
+class Float32(Pixels):
+    """A detector that asserts that nothing is rounded to TF32."""
+
+    def __call__(self, images):
+        assert tf32() == (False, False)
+        return super().__call__(images)
+
+
+def tf32():
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+def test_no_tf32_in_a_detector_and_all_as_before_outside():
+    before = tf32()
+    try:
+        for allowed in ((True, True), (False, True), (False, False)):
+            allow_tf32(*allowed)
+
+            def batches(allowed=allowed):
+                assert tf32() == allowed  # images are made in what was asked for
+                yield noise(4, 3, 2, 2)
+
+            compute_features(Float32(), batches(), 4, "test")
+            assert tf32() == allowed
+            with pytest.raises(ZeroDivisionError), full_float32():
+                raise ZeroDivisionError
+            assert tf32() == allowed
+    finally:
+        allow_tf32(*before)
 
 
 def test_fair_sample_is_nested_and_mixes_a_sorted_set():

@@ -21,6 +21,7 @@ from metrics.names import parse_metrics
 from metrics.path_length import PathConfig, mean_without_outliers, path_lengths, slerp
 from metrics.sources import Subject
 from metrics.suite import measure
+from torch_utils.tensor_cores import allow_tf32
 
 Z_DIM = 6
 
@@ -90,15 +91,52 @@ def test_z_follows_the_great_circle() -> None:
     generator = Linear(torch.cat([torch.eye(Z_DIM), torch.zeros(506, Z_DIM)]))
     for sampling in ("end", "full"):
         config = PathConfig("z", sampling, crop=False)
-        angles = (lengths(config, 2000, generator)[0::2]).sqrt()
+        arcs = lengths(config, 2000, generator)[0::2].sqrt()
+        angles = arcs / math.sqrt(Z_DIM)  # on a circle of the radius that latents have
         assert angles.mean().item() == pytest.approx(math.pi / 2, abs=0.05)
         assert 0 < angles.min() < angles.max() < math.pi + 1e-3
+
+
+def test_latents_on_a_path_are_as_long_as_those_drawn() -> None:
+    """So that a generator which does not normalise them, as SNGAN, sees what it was trained on."""
+
+    class Measuring(Linear):
+        def mapping(self, z: Tensor, labels: Tensor) -> Tensor:
+            torch.testing.assert_close(z.square().mean(dim=1), torch.ones(len(z)))
+            return super().mapping(z, labels)
+
+    for sampling in ("end", "full"):
+        lengths(PathConfig("z", sampling, crop=False), 50, Measuring())
 
 
 def test_both_ends_of_a_step_see_the_same_noise() -> None:
     config = PathConfig("w", "end", crop=False)
     noisy = lengths(config, 50, Linear(noise=0.5))
     torch.testing.assert_close(noisy, lengths(config, 50), rtol=1e-3, atol=0)
+
+
+def test_nothing_on_a_path_is_rounded_to_tf32() -> None:
+    """Steps of 1e-4 would be lost in it."""
+
+    def assert_exact() -> None:
+        assert not (torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
+
+    class Exact(Linear):
+        def synthesis(self, ws: Tensor, indices: Sequence[int]) -> Tensor:
+            assert_exact()
+            return super().synthesis(ws, indices)
+
+    class ExactError(SquaredError):
+        def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+            assert_exact()
+            return super().__call__(a, b)
+
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    allow_tf32(True, True)
+    try:
+        path_lengths(Exact(), ExactError(), PathConfig("w", "end", crop=False), range(2))
+    finally:
+        allow_tf32(*before)
 
 
 def test_a_path_is_its_own_whatever_the_others() -> None:

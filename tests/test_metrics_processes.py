@@ -78,6 +78,9 @@ def fail_on_one(world: World, folder: Path) -> int:
     done = measure(parse_metrics(names), subject, Instruments(plain.features, broken), world, 8)
     ((metric, error),) = done.failures
     assert metric == "pr553" and isinstance(error, OSError if world.rank else RunError)
+    assert str(error).endswith(
+        "" if world.rank else "process 1 of 2 failed (OSError: out of memory)"
+    )
     assert [record.metric for record in done.records] == ["fid60_full", "kid50"] * (not world.rank)
     return 0
 

@@ -203,8 +203,11 @@ def test_a_picture_that_cannot_be_read_is_left_out(
     monkeypatch.setattr("dnnlib.logs.logger.propagate", True)
     run_dir = make_run(tmp_path / "run", None, (1, 2))
     (run_dir / "fakes000001.png").write_bytes(b"torn")
-    assert captions(reported(run_dir), "Generated") == ["start", "kimg 2"]
+    page = reported(run_dir)
+    assert captions(page, "Generated") == ["start", "kimg 2"]
     assert "the page goes without a picture" in caplog.text and "fakes000001.png" in caplog.text
+    (notice,) = page.all("p", "notice")
+    assert notice.text == "Left out, torn or too large: fakes000001.png."
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

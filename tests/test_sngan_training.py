@@ -94,7 +94,7 @@ def test_16_bits_are_only_for_those_who_ask() -> None:
 
 
 def test_frozen_layers_stay() -> None:
-    trainer = small_trainer(small_config(cfg="sngan32", freezed=2))
+    trainer = small_trainer(small_config(cfg="sngan32", freezed=3))
     D = trainer.state.players.D
     before = {name: parameter.clone() for name, parameter in D.named_parameters()}
     trainer.step()

@@ -19,6 +19,8 @@ from training.study.stages import (
     recorded_stages,
 )
 
+BROKEN = (b"{", b'{"step": 1}', b'{"kimg": null}', b"[1]", b"\xff\xfe", 100_000 * b"[", b"")
+
 
 def tick(kimg: float, **values: float | None) -> str:
     return json.dumps({"kimg": kimg, "step": 1} | values) + "\n"
@@ -58,15 +60,32 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path: Path) -> None:
     assert read_history(write(tmp_path, tick(1), '{"kimg": 2, "T_')).kimg == [1]
 
 
-@pytest.mark.parametrize("broken", ["{", '{"step": 1}', '{"kimg": null}', "[1]"])
-def test_a_broken_line_is_named(tmp_path: Path, broken: str) -> None:
-    message = refused(write(tmp_path, tick(1), broken + "\n", tick(2)))
-    assert "stats.jsonl: line 2 is no record" in message
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_line_costs_that_line_and_a_warning(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    broken: bytes,
+) -> None:
+    lines = [tick(1).encode(), broken, tick(2).encode()]
+    (tmp_path / "stats.jsonl").write_bytes(b"\n".join(line.rstrip() for line in lines) + b"\n")
+    monkeypatch.setattr("dnnlib.logs.logger.propagate", True)
+    history = read_history(tmp_path)
+    assert (history.kimg, history.left_out) == ([1, 2], 1)
+    assert "stats.jsonl: 1 broken line left out" in caplog.text
+
+
+def test_a_value_that_is_no_number_was_not_told(tmp_path: Path) -> None:
+    path = write(tmp_path, '{"kimg": 1, "T_D": "x", "T_C": 1e999, "p_D": true}\n', tick(2, T_D=3))
+    history = read_history(path)
+    assert [str(value) for value in history.series("T_D")] == ["nan", "3.0"]
+    assert not history.has("T_C") and not history.has("p_D") and history.left_out == 0
 
 
 def test_a_run_without_ticks_is_refused(tmp_path: Path) -> None:
     assert "it has no stats.jsonl" in refused(tmp_path)
-    assert "stats.jsonl is empty" in refused(write(tmp_path))
+    for lines in ((), ("{\n",)):
+        assert "stats.jsonl tells of no tick" in refused(write(tmp_path, *lines))
 
 
 def test_the_configuration_is_the_runs(tmp_path: Path) -> None:

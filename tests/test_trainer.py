@@ -14,10 +14,11 @@ from dnnlib import UserError
 from torch_utils.seeding import reseed
 from torch_utils.stats import Stats
 from torch_utils.world import World
+from training.networks.discriminator import DiscriminatorConfig
 from training.networks.generator import SynthesisLayer
-from training.options import resolve_options
+from training.options import make_config, resolve_options
 from training.phases import Draw
-from training.presets import PRESET_NAMES
+from training.presets import PRESET_NAMES, PresetName
 from training.state import TrainingState, average_beta
 from training.trainer import Trainer
 
@@ -189,6 +190,57 @@ def test_auto_follows_the_resolution() -> None:
     assert (small.lr, large.lr) == (0.0025, 0.002)
     assert (small.channel_base, large.channel_base) == (16384, 32768)
     assert large.gamma == pytest.approx(0.0002 * 1024**2 / 4)
+
+
+@pytest.mark.parametrize(
+    ("processes", "given", "expected"),
+    [
+        (1, {}, (32, 32, 4)),
+        (4, {}, (64, 16, 4)),
+        (3, {}, (63, 21, 3)),  # at most 64, shared by all
+        (70, {}, (70, 1, 1)),
+        (1, {"batch": 6}, (6, 6, 3)),
+        (1, {"batch": 7}, (7, 7, 1)),
+        (2, {"batch": 12, "batch_gpu": 2}, (12, 2, 2)),
+    ],
+)
+def test_auto_deals_a_batch_out_and_d_compares_up_to_four_images(
+    processes: int, given: dict[str, int], expected: tuple[int, int, int]
+) -> None:
+    small = small_config()
+    options = resolve_options("auto", given, 64, 64, processes)
+    config = make_config(options, small.data, small.facts)
+    assert isinstance(config.discriminator, DiscriminatorConfig)
+    assert (config.batch, config.batch_gpu, config.discriminator.mbstd_group) == expected
+
+
+@pytest.mark.parametrize(
+    ("cfg", "processes", "batch", "said"),
+    [
+        ("auto", 4, 30, r"^--gpus 4: so many processes cannot share a batch of 30; use a --batch"),
+        (
+            "paper256",
+            1,
+            28,
+            r"^--batch 28: --cfg paper256 takes it in 8 parts; use a multiple",
+        ),
+        ("tiny", 1, 6, r"^--batch-gpu must be a multiple of 4 or less, .*; found 6, 2 would do$"),
+    ],
+)
+def test_a_batch_that_does_not_divide_is_told_with_a_cure(
+    cfg: PresetName, processes: int, batch: int, said: str
+) -> None:
+    small = small_config()
+    with pytest.raises(UserError, match=said):
+        options = resolve_options(cfg, {"batch": batch}, 64, 64, processes)
+        make_config(options, small.data, small.facts)
+
+
+def test_without_a_classifier_its_horizon_is_no_concern() -> None:
+    assert small_config(num_classes=0, t_min=400).diffusion_c is None
+    assert small_config(classifier=False, t_min=400).diffusion_c is None
+    with pytest.raises(UserError, match=r"^--t-max-c must be at least t_min \(400\)"):
+        small_config(t_min=400)
 
 
 def test_papers_keep_their_losses_and_others_take_what_measured_best() -> None:

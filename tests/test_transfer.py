@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import DATA
 from data_helpers import error_line
 from network_helpers import exit_status, tiny_config, write_network
 
 import dataset_tool
 import train
+from training.diffusion import DiffusionConfig
 from training.networks.layers import one_hot
 from training.players import Players
 from training.snapshots import NetworkFile, load_network
@@ -94,6 +96,27 @@ def test_other_image_channels_leave_the_rest(source: NetworkFile) -> None:
 def test_classes_are_matched_by_name(source: NetworkFile) -> None:
     ours = tiny_config(("wild", "bird", "cat")).facts
     assert shared_classes(ours, source.facts) == [(0, 2), (2, 0)]
+
+
+@pytest.mark.parametrize(
+    ("class_names", "kept"),
+    [(("3", "b", "c", "d"), "4 of 4 classes, by number"), (("a", "1"), "1 of 2 classes, by name")],
+)
+def test_classes_of_a_published_network_go_by_number_where_there_are_as_many(
+    class_names: tuple[str, ...], kept: str
+) -> None:
+    published = load_network(str(DATA / "legacy_stylegan2ada.pkl"))
+    ours = {"class_names": class_names, "num_classes": len(class_names), "digest": "0" * 64}
+    facts = published.facts.model_copy(update=ours)
+    changes = {"facts": facts, "seed": 5, "diffusion_d": DiffusionConfig()}
+    players = Players(published.config.model_copy(update=changes))
+    report = transfer(players, published, facts)
+    assert f"D.mapping.embed.weight: kept {kept}" in report
+    said = "classes go by number: legacy_stylegan2ada.pkl does not name them"
+    assert (said in report) == (len(class_names) == 4)
+    if len(class_names) == 4:
+        now, before = (each.G_ema.state_dict() for each in (players, published.players))
+        assert all(torch.equal(tensor, before[name]) for name, tensor in now.items())
 
 
 def test_train_starts_from_a_network_and_then_goes_on(

@@ -15,7 +15,7 @@ from dnnlib import UserError
 from dnnlib.files import FileLock, create_run_dir
 from torch_utils.checkpoint import load_state
 from training.data.archive import ImageArchive
-from training.runs import continue_run, open_run
+from training.runs import OPTIONS_FILE, continue_run, open_run
 from training.snapshots import load_network, network_snapshots
 
 
@@ -54,6 +54,22 @@ def test_a_run_at_work_is_left_alone(tmp_path: Path) -> None:
     assert first.lock is not None
     first.lock.release()
     assert continue_run(config, first.path, CPU).path == first.path
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b'{"preset": "of another version"}'])
+def test_a_run_folder_that_cannot_be_read_is_in_nobodys_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    ours = open_run(small_config(), tmp_path, None, CPU)
+    torn = create_run_dir(tmp_path, ours.path.name[6:])
+    (torn / OPTIONS_FILE).write_bytes(content)
+    assert ours.lock is not None
+    ours.lock.release()
+    caplog.set_level("INFO")
+    assert open_run(small_config(), tmp_path, None, CPU).path == ours.path
+    assert f"{torn}: not looked at, its settings cannot be read" in caplog.text
+    with pytest.raises(UserError, match=OPTIONS_FILE):
+        continue_run(small_config(), torn, CPU)
 
 
 def test_a_forked_process_does_not_hold_a_lock(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ CPU tensors travel by gloo and CUDA tensors by NCCL, through the default process
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from dnnlib import RunError
 from torch_utils.world import World
+
+T = TypeVar("T")
 
 
 def sum_(tensor: Tensor, world: World) -> None:
@@ -47,22 +50,46 @@ def agree(flag: bool, world: World) -> bool:
     return bool(votes)
 
 
+def together(make: Callable[[], T], world: World) -> T:
+    """What `make` returns; where it fails in one process all raise, so that none waits for it.
+
+    That one raises its own error, the others `RunError` with the words of the first that failed.
+    `make` does not wait for other processes itself.
+    """
+    if world.size == 1:
+        return make()
+    made: T | None = None
+    failure: Exception | None = None
+    words = b""
+    try:
+        made = make()
+    except Exception as error:  # whatever it is, the others must learn of it
+        failure, words = error, f"{type(error).__name__}: {error}".encode(errors="replace")
+    failed = torch.tensor(world.size if failure is None else world.rank)
+    dist.all_reduce(failed, op=dist.ReduceOp.MIN)
+    first = int(failed)
+    if first == world.size:
+        return cast(T, made)
+    reason = broadcast_bytes(words, world, first).decode()
+    raise failure or RunError(f"process {first} of {world.size} failed ({reason})")
+
+
 def from_first(text: str, world: World) -> str:
     """The text that the first process gives."""
     return broadcast_bytes(text.encode() if world.rank == 0 else b"", world).decode()
 
 
-def broadcast_bytes(data: bytes, world: World) -> bytes:
-    """The bytes that the first process gives; those of others are ignored."""
+def broadcast_bytes(data: bytes, world: World, source: int = 0) -> bytes:
+    """The bytes that process `source` gives; those of others are ignored."""
     if world.size == 1:
         return data
     length = torch.tensor(len(data))
-    dist.broadcast(length, src=0)
+    dist.broadcast(length, source)
     buffer = torch.empty(int(length), dtype=torch.uint8)
-    if world.rank == 0 and data:
+    if world.rank == source and data:
         buffer.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
     if len(buffer):
-        dist.broadcast(buffer, src=0)
+        dist.broadcast(buffer, source)
     return buffer.numpy().tobytes()
 
 

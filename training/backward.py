@@ -94,7 +94,7 @@ class CapturedBackward:
         for parameter, gradient in zip(self.eager.phase.trained, self.gradients, strict=True):
             parameter.grad = gradient
         graph = torch.cuda.CUDAGraph()
-        # Threads that load data may call CUDA meanwhile.
+        # Threads that load data call CUDA meanwhile.
         with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
             self.eager.add(inputs)
         undo()

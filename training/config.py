@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -25,7 +26,7 @@ class DataFacts(Config):
 
     width: int
     height: int
-    num_channels: int
+    num_channels: int = Field(ge=1, le=4)
     num_classes: int  # 0: trained without classes
     class_names: tuple[str, ...]
     num_images: int
@@ -67,17 +68,20 @@ class LossConfig(Config):
     style_mixing: float = Field(0.9, ge=0, le=1)  # probability that an image has two latents
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]  # decay of a running mean a step
+
+
 class OptimizerConfig(Config):
     """Adam for G, D and the deviations of local noise, AdamW for C."""
 
     lr_g: float = Field(0.0025, gt=0)
     lr_d: float = Field(0.0025, gt=0)
     lr_c: float = Field(0.00025, gt=0)
-    betas: tuple[float, float] = (0.0, 0.99)
-    betas_c: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[Beta, Beta] = (0.0, 0.99)
+    betas_c: tuple[Beta, Beta] = (0.9, 0.99)
     weight_decay_c: float = Field(0.01, ge=0)
     lr_local: float = Field(0.0025, gt=0)
-    betas_local: tuple[float, float] = (0.9, 0.99)
+    betas_local: tuple[Beta, Beta] = (0.9, 0.99)
     joint_gc: bool = False  # G and C step together: the gradient of each is that before both
 
 
@@ -136,7 +140,11 @@ class TrainingConfig(Config):
         if self.discriminator.kind == "stylegan2":
             group = self.discriminator.mbstd_group
             if group > 0 and self.batch_gpu % min(group, self.batch_gpu):
-                raise ValueError(f"batch_gpu must be a multiple of the mbstd group ({group})")
+                possible = math.gcd(self.batch, group)
+                raise ValueError(
+                    f"batch_gpu must be a multiple of {group} or less, as D compares images in "
+                    f"groups of {group}; found {self.batch_gpu}, {possible} would do"
+                )
         if self.classifier is not None and self.facts.num_classes == 0:
             raise ValueError("a classifier needs a data set with classes")
         return self

@@ -35,7 +35,7 @@ class DiffusionConfig(Config):
     beta_start: float = Field(1e-4, ge=0, lt=1)
     beta_end: float = Field(2e-2, ge=0, lt=1)
     ts_dist: TimestepDistribution = "priority"
-    list_size: int = Field(64, ge=1)
+    list_size: int = Field(64, ge=1, le=2**16)
     num_clean: int = Field(32, ge=0)  # entries of the list that are 0: clean images
 
     @model_validator(mode="after")

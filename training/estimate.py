@@ -23,14 +23,15 @@ from training.players import Players
 META = torch.device("meta")  # shapes without contents
 
 
-def estimate(config: TrainingConfig, world: World) -> str:
+def estimate(config: TrainingConfig, players: Players, world: World) -> str:
     """Work, memory and time of a run in a line; runs a convolution on the device to time it.
 
+    `players` are those of the run; they are moved to the meta device, and their weights forgotten.
     Memory is what the busiest phase keeps for its backward pass, with weights, gradients and
     optimisers. Time is that of the convolutions alone, at the rate that the device reaches in a
     large one: the first tick tells the true figure.
     """
-    players = Players(config).to(META)
+    players.to(META)
     set_precision(players, config.run.precision, config.run.low_resolutions)
     phases = make_phases(players, config.losses)
     costs = [phase_cost(phase, config, players) for phase in phases]
@@ -125,8 +126,7 @@ def fastest(work: Callable[[], object], device: torch.device, repeats: int = 5) 
     for _ in range(repeats):
         started = time.perf_counter()
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        torch.get_device_module(device).synchronize()
         best = min(best, time.perf_counter() - started)
     return best
 

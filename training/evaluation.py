@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dnnlib import UserError
+from dnnlib.logs import logger
 from torch_utils.seeding import derive_seed
 from training.data.archive import describe_shape
 from training.data.dataset import ImageDataset
@@ -17,7 +21,9 @@ from training.data.parallel import ordered_map
 from training.generation.pixel_noise import seeded_noise, synthesise_with
 from training.generation.synthesis import StyleConfig, Synthesizer, drawn_labels
 from training.networks.classifier import Classifier
+from training.networks.generator import Generator
 from training.networks.layers import one_hot
+from training.networks.precision import Precision, set_precision
 from training.snapshots import NetworkFile
 
 LabelPlan = Literal["data", "even"]
@@ -34,6 +40,11 @@ class DatasetImages:
     def digest(self) -> str:
         """SHA-256 of what the data set yields."""
         return self._dataset.digest
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of each."""
+        return self._dataset.archive.shape
 
     @property
     def num_images(self) -> int:
@@ -61,6 +72,27 @@ class DatasetImages:
         for first in range(0, len(indices), batch_size):
             count = min(batch_size, len(indices) - first)
             yield torch.stack([next(images) for _ in range(count)])
+
+
+def numbered_as(dataset: ImageDataset, class_names: Sequence[str]) -> ImageDataset:
+    """`dataset` with its classes numbered in the order of `class_names`, as many as it has.
+
+    Where the names are others the numbers stay, with a warning.
+    """
+    ours = dataset.class_names
+    if ours == tuple(class_names):
+        return dataset
+    if set(ours) != set(class_names):
+        number = next(i for i, name in enumerate(class_names) if name != ours[i])
+        logger.warning(
+            f"--data {dataset.config.path}: its classes are not named as the network's and go by "
+            f"number: class {number}, {ours[number]!r}, for {class_names[number]!r}"
+        )
+        return dataset
+    renumbered = copy.copy(dataset)
+    renumbered.class_names = tuple(class_names)
+    renumbered.labels = torch.tensor([class_names.index(name) for name in ours])[dataset.labels]
+    return renumbered
 
 
 class FolderImages:
@@ -116,6 +148,11 @@ class _Drawn:
         return drawn_labels(self._dataset.labels, self.seeds(indices))
 
 
+def network_origin(path: Path, digest: str, kimg: int, precision: Precision) -> dict[str, Any]:
+    """What a record says of a network: its file with the SHA-256, and how it is computed."""
+    return {"network": path.name, "network_digest": digest, "kimg": kimg, "precision": precision}
+
+
 class NetworkImages:
     """Endless images of a generator. Image i of a seed is always the same.
 
@@ -149,14 +186,31 @@ class NetworkImages:
     def batches(self, indices: Sequence[int], batch_size: int) -> Iterator[Tensor]:
         """The images `indices` in that order, uint8 `[n, C, H, W]` on the generator's device."""
         size = self._synthesizer.whole_groups(batch_size)
-        for first in range(0, len(indices), size):
-            some = indices[first : first + size]
-            images = self._synthesizer.pictures(self._drawn.seeds(some), self._drawn.labels(some))
-            yield from torch.split(images, batch_size)
+        chunks = (indices[first : first + size] for first in range(0, len(indices), size))
+        images = (
+            self._synthesizer.pictures(self._drawn.seeds(some), self._drawn.labels(some))
+            for some in chunks
+        )
+        return _rebatched(images, batch_size)
+
+
+def _rebatched(chunks: Iterable[Tensor], batch_size: int) -> Iterator[Tensor]:
+    """The rows of `chunks` `[n, ...]` in batches of `batch_size`, and last what is left."""
+    rows: Tensor | None = None
+    for chunk in chunks:
+        rows = chunk if rows is None else torch.cat([rows, chunk])
+        whole = len(rows) // batch_size * batch_size
+        yield from torch.split(rows[:whole], batch_size) if whole else ()
+        rows = rows[whole:]
+    if rows is not None and len(rows) > 0:
+        yield rows
 
 
 class NetworkPaths:
-    """A generator in its two steps, without truncation, for path lengths."""
+    """A generator in its two steps, without truncation, for path lengths.
+
+    In float32 whatever the images are made in: between images 10⁻⁴ apart, 16 bits leave rounding.
+    """
 
     def __init__(
         self,
@@ -165,19 +219,26 @@ class NetworkPaths:
         seed: int = 0,
         labels: LabelPlan = "data",
     ) -> None:
-        self._generator = synthesizer.generator
-        self._device = self._generator.mapping.w_avg.device
+        self._original = synthesizer.generator
+        self._device = self._original.mapping.w_avg.device
         self._drawn = _Drawn(dataset, seed, labels)
-        self.z_dim, self.seed = self._generator.z_dim, seed
+        self.z_dim, self.seed = self._original.z_dim, seed
 
     @property
     def settings(self) -> dict[str, Any]:
         """How latents become images, whatever is asked for elsewhere."""
-        return StyleConfig(noise_mode="random").model_dump()
+        return StyleConfig(noise_mode="random").model_dump() | {"precision": "fp32"}
 
     def labels(self, indices: Sequence[int]) -> Tensor:
         """Class of each of these paths, int64 `[N]`."""
         return self._drawn.labels(indices)
+
+    @cached_property
+    def _generator(self) -> Generator:
+        """A copy, made when the first path is asked for."""
+        exact = copy.deepcopy(self._original)
+        set_precision(exact, "fp32", 0)
+        return exact
 
     @torch.no_grad()
     def mapping(self, z: Tensor, labels: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from training.data.archive import describe_shape
 from training.data.dataset import DataConfig, ImageDataset, open_dataset
 from training.estimate import estimate
 from training.loop import TrainingLoop
+from training.networks.families import make_discriminator
 from training.networks.precision import set_tensor_cores
 from training.options import data_facts, make_config, resolve_options
 from training.players import Players
@@ -44,6 +45,14 @@ MakeEvaluate = Callable[[TrainingConfig, ImageDataset], Evaluate | None]
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """How training ended: in which folder, None after a dry run, and by which signal, if any."""
+
+    run_dir: Path | None
+    interrupted_by: int | None = None
+
+
+@dataclass(frozen=True)
 class LaunchRequest:
     """A command line.
 
@@ -58,8 +67,8 @@ class LaunchRequest:
     dry_run: bool
 
 
-def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) -> int | None:
-    """Train as asked; the number of the signal that interrupted it, or None.
+def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) -> Outcome:
+    """Train as asked.
 
     Raises `UserError` for what was asked wrongly, before anything is written.
     """
@@ -77,18 +86,19 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
     evaluate = make_evaluate(config, dataset)
     set_tensor_cores(config.run.precision, config.run.cudnn_benchmark)
     if request.dry_run:
-        logger.info(describe(config, Players(config), world))
-        logger.info(estimate(config, world))
+        players = Players(config)
+        _announce(config, players, world)
+        logger.info(estimate(config, players, world))
         logger.info(config.to_json())
         logger.info("Dry run: everything is in order, nothing was written")
-        return None
+        return Outcome(None)
     own = _open(request, config, source, world.device) if world.rank == 0 else None
     run = share_run(own, config, world)
-    if run.state.progress >= 1:
+    if run.state.progress >= 1 and run.state.scored:
         logger.info(f"{run.path}: finished already; a longer --kimg would continue it")
-        return None
+        return Outcome(run.path)
     with at_work(run) if world.rank == 0 else nullcontext():
-        logger.info(describe(config, run.state.players, world))
+        _announce(config, run.state.players, world)
         for note in run.notes:
             logger.info(note)
         interrupted_by = TrainingLoop(config, run.state, dataset, run.path, world, evaluate).run()
@@ -96,7 +106,7 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
             logger.info(f"Finished; networks, pictures and scores are in {run.path}")
         else:
             logger.info(f"Checkpoint written; the same command again continues {run.path}")
-    return interrupted_by
+    return Outcome(run.path, interrupted_by)
 
 
 def _check_processes(config: TrainingConfig, world: World) -> None:
@@ -117,7 +127,9 @@ def _check_frozen(config: TrainingConfig) -> None:
     """Refuse to keep more layers of D than there are."""
     if config.freezed == 0:
         return
-    there = len(Players(config).D.layers())
+    facts = config.facts
+    shape = (facts.width, facts.height, facts.num_channels)
+    there = len(make_discriminator(config.discriminator, 0, None, shape).layers())
     if config.freezed > there:
         raise UserError(f"--freezed {config.freezed}: D has {there} such layers; keep fewer")
 
@@ -193,6 +205,20 @@ def _open(
     lines = transfer(run.state.players, source, config.facts)
     notes = [f"Weights   {source.path}", *(f"          {line}" for line in lines)]
     return replace(run, notes=tuple(notes))
+
+
+def _announce(config: TrainingConfig, players: Players, world: World) -> None:
+    """Say what is going to be trained, and warn of snapshots that would replace each other.
+
+    They are numbered by kimg; a run of less than one has a single number anyway.
+    """
+    logger.info(describe(config, players, world))
+    run = config.run
+    if run.tick * run.snap < 1 <= run.kimg:
+        logger.warning(
+            f"--tick {run.tick:g} with --snap {run.snap}: of the snapshots within a kimg the last "
+            "alone stays; at least one kimg apart all stay"
+        )
 
 
 def describe(config: TrainingConfig, players: Players, world: World) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -90,6 +90,8 @@ class TrainingLoop:
         tick = math.floor(state.nimg / per_tick)
         saved_at = state.nimg
         shown = self.world.rank == 0
+        if not state.scored:
+            self._snapshot()  # again, for the scores that an interruption has cost
         with (
             Progress("Training", run.kimg, "kimg", state.nimg / 1000) if shown else nullcontext()
         ) as bar:
@@ -112,8 +114,10 @@ class TrainingLoop:
                     self._snapshot()
                     saved_at = state.nimg
                 tick_started, tick_nimg = time.monotonic(), state.nimg
-        if saved_at != state.nimg and self.files is not None:
-            self.files.save_state()
+        if saved_at != state.nimg:
+            self._check_finite([])
+            if self.files is not None:
+                self.files.save_state()
 
     def _stop(self) -> bool:
         """Whether any process was told to end; all learn it before the same step."""
@@ -127,26 +131,32 @@ class TrainingLoop:
         note = ""
         if self.files is not None:
             note = self.files.reporter.report(self.state, stats, seconds_per_kimg)
-        losses = [mean for name, (mean, _) in stats.items() if name.startswith("Loss/")]
-        if not (all(map(math.isfinite, losses)) and all_finite(self.state.players)):
-            there = (self.run_dir / STATE_FILE).is_file()
-            raise RunError(
-                f"losses or weights are no longer finite at kimg {self.state.nimg / 1000:.1f}; "
-                f"{'the last good' if there else 'no'} checkpoint is in {self.run_dir}: start "
-                "again with a lower --lr or a higher --gamma"
-            )
+        self._check_finite([mean for name, (mean, _) in stats.items() if name.startswith("Loss/")])
         return note
+
+    def _check_finite(self, losses: Sequence[float]) -> None:
+        """End the run before what is no longer finite overwrites the last good checkpoint."""
+        if all(map(math.isfinite, losses)) and all_finite(self.state.players):
+            return
+        there = (self.run_dir / STATE_FILE).is_file()
+        raise RunError(
+            f"losses or weights are no longer finite at kimg {self.state.nimg / 1000:.1f}; "
+            f"{'the last good' if there else 'no'} checkpoint is in {self.run_dir}: start "
+            "again with a lower --lr or a higher --gamma"
+        )
 
     def _snapshot(self) -> None:
         check_equal(self.state.players.state_dict(), self.world)
+        self.state.scored = self.evaluate is None
         if self.files is not None:
             self.files.snapshot()
+            self.files.save_state()  # scores may take longer than an interruption leaves them
         if self.evaluate is not None:
             scores = self._scores(self.evaluate)
-            if self.files is not None and scores:
+            self.state.scored = True
+            if self.files is not None:
                 self.files.scores(scores)
-        if self.files is not None:
-            self.files.save_state()
+                self.files.save_state()
         barrier(self.world)
 
     def _scores(self, evaluate: Evaluate) -> list[Score]:
@@ -164,6 +174,7 @@ class TrainingLoop:
         batch, precision = self.config.batch_gpu, self.config.run.precision
         advice = [f"a smaller --batch-gpu than {batch}"] if batch > 1 else []
         advice += ["--precision bf16"] if precision in ("fp32", "tf32") else []
+        advice += ["--cuda-graphs no"] if self.config.run.cuda_graphs else []
         advice += ["a lower --resolution of the data set"]
         reason = str(error).split(". ")[0]
         return f"out of memory on {self.world.device} ({reason}); try {', or '.join(advice)}"

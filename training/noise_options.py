@@ -110,8 +110,11 @@ class NoiseConfigs:
     horizon_c: AdaptiveConfig | RampConfig
 
 
-def noise_configs(options: NoiseOptions) -> NoiseConfigs:
-    """What options come to. Raises `UserError` naming the option that breaks a rule."""
+def noise_configs(options: NoiseOptions, has_classifier: bool) -> NoiseConfigs:
+    """What options come to; without a classifier its horizons need not fit D's.
+
+    Raises `UserError` naming the option that breaks a rule.
+    """
     with naming_options():
         d = DiffusionConfig(**_diffusion_d(options))
         local = LocalNoiseConfig(
@@ -121,7 +124,7 @@ def noise_configs(options: NoiseOptions) -> NoiseConfigs:
         )
         adaptive_d = AdaptiveConfig(target=options.target, ada_kimg=options.ada_kimg)
     with naming_options("_c"):
-        c = DiffusionConfig(**_diffusion_c(options))
+        c = DiffusionConfig(**_diffusion_c(options)) if has_classifier else None
         alone = GaussianConfig(noise_sd=_first(options.noise_sd_c, options.noise_sd))
         adaptive_c = AdaptiveConfig(
             target=_first(options.target_c, options.target),
@@ -129,7 +132,7 @@ def noise_configs(options: NoiseOptions) -> NoiseConfigs:
         )
     is_global = options.noise_model == "global"
     sees_d = options.noise_d and options.noise_model != "none"
-    sees_c = options.noise_c and options.noise_model != "none"
+    sees_c = has_classifier and options.noise_c and options.noise_model != "none"
     return NoiseConfigs(
         d=(d if is_global else local) if sees_d else None,
         c=(c if is_global else alone) if sees_c else None,

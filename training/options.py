@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
+from dnnlib import UserError
 from dnnlib.config import naming_options
 from training.augment import PRESETS, AdaConfig, DiffAugmentConfig
 from training.augment import PresetName as AugmentPreset
@@ -94,7 +95,9 @@ class TrainOptions(RunOptions, NoiseOptions):
     )
     contrast_c: Contrast = Field("class", description="The same in C's contrastive loss. [class]")
     temperature: float = Field(0.07, description="Temperature of the contrastive losses. [0.07]")
-    freezed: int = Field(0, description="First layers of D that do not learn (FreezeD). [0]")
+    freezed: int = Field(
+        0, description="First layers of D, shortcuts too, that do not learn (FreezeD). [0]"
+    )
 
 
 def resolve_options(
@@ -104,9 +107,15 @@ def resolve_options(
 
     Raises `UserError` naming the option that breaks a rule.
     """
-    defaults = preset(cfg, width, height, given.get("batch"), processes)
+    defaults = preset(cfg, width, height, given.get("batch"), processes, given.get("batch_gpu"))
     with naming_options():
-        return TrainOptions(cfg=cfg, **(defaults | dict(given)))
+        options = TrainOptions(cfg=cfg, **(defaults | dict(given)))
+    if options.batch_gpu is None and options.batch % processes:
+        raise UserError(
+            f"--gpus {processes}: so many processes cannot share a batch of {options.batch}; use "
+            f"a --batch that is a multiple of {processes}, or other --gpus"
+        )
+    return options
 
 
 def data_facts(dataset: ImageDataset) -> DataFacts:
@@ -131,9 +140,8 @@ def make_config(
     Raises `UserError` naming the field that breaks a rule.
     """
     resolution_grid(facts.width, facts.height)  # refuses sizes that no network can have
-    batch_gpu = options.batch_gpu or max(options.batch // options.micro_batches, 1)
     has_classifier = options.classifier and facts.num_classes > 0
-    noise = noise_configs(options)
+    noise = noise_configs(options, has_classifier)
     with naming_options():
         return TrainingConfig(
             preset=options.cfg,
@@ -143,7 +151,7 @@ def make_config(
             discriminator=_discriminator(options),
             classifier=_classifier(options) if has_classifier else None,
             diffusion_d=noise.d,
-            diffusion_c=noise.c if has_classifier else None,
+            diffusion_c=noise.c,
             horizon_d=noise.horizon_d,
             horizon_c=noise.horizon_c,
             noise_at=options.noise_at,
@@ -152,13 +160,27 @@ def make_config(
             losses=_losses(options),
             optimizer=_optimizer(options),
             batch=options.batch,
-            batch_gpu=batch_gpu,
+            batch_gpu=_micro_batch(options),
             freezed=options.freezed,
             ema_kimg=options.ema_kimg,
             ema_rampup=options.ema_rampup,
             seed=options.seed,
             run=run_config(_with_precision(options), device),
         )
+
+
+def _micro_batch(options: TrainOptions) -> int:
+    """Images at once: as asked for, else about the batch in as many parts as the preset has."""
+    if options.batch_gpu is not None:
+        return options.batch_gpu
+    parts = options.micro_batches
+    batch_gpu = max(options.batch // parts, 1)
+    if options.batch % batch_gpu:
+        raise UserError(
+            f"--batch {options.batch}: --cfg {options.cfg} takes it in {parts} parts; use a "
+            f"multiple of {parts}, or say with --batch-gpu how many images to take at once"
+        )
+    return batch_gpu
 
 
 def _with_precision(options: TrainOptions) -> TrainOptions:

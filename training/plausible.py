@@ -13,12 +13,18 @@ from torch import Tensor
 
 from dnnlib import UserError
 from training.config import TrainingConfig
+from training.diffusion import DiffusionConfig
+from training.networks.classifier import ClassifierConfig
 from training.networks.discriminator import DiscriminatorConfig
 from training.networks.generator import GeneratorConfig
 from training.networks.grid import channels_at
 from training.networks.resnet18 import ResNetConfig
+from training.networks.sngan_discriminator import SnganDiscriminatorConfig
+from training.networks.sngan_generator import SnganGeneratorConfig
+from training.networks.trunk import TrunkConfig
 
 MAX_SIDE, MAX_LAYERS = 2**14, 64
+_Channelled = GeneratorConfig | SnganGeneratorConfig | TrunkConfig | SnganDiscriminatorConfig
 
 
 def check_plausible(path: Path, config: TrainingConfig, tensors: Mapping[str, Tensor]) -> None:
@@ -51,23 +57,32 @@ def _layers(config: TrainingConfig) -> Iterable[int]:
 def _sizes(config: TrainingConfig) -> dict[str, list[int]]:
     """Numbers that the largest tensor of each network has at least."""
     g, d, c, facts = config.generator, config.discriminator, config.classifier, config.facts
-    sizes = {
-        "G_ema": [_convolution(g.channel_base, g.channel_max), g.z_dim],
-        "D": [_convolution(d.channel_base, d.channel_max)],
-    }
+    sizes = {"G_ema": [_convolution(g), g.z_dim], "D": [_convolution(d)]}
     if isinstance(g, GeneratorConfig):
         square = g.w_dim if g.map_layers > 1 or facts.num_classes else 1
-        mapped = g.w_dim * (max(g.z_dim, square) if g.map_layers else 1)
-        sizes["G_ema"] += [facts.width * facts.height, mapped, g.w_dim * facts.num_classes]
-    if isinstance(d, DiscriminatorConfig) and facts.num_classes and d.cmap_dim is not None:
-        sizes["D"] += [d.cmap_dim * (d.cmap_dim if d.map_layers else facts.num_classes)]
-    if isinstance(c, ResNetConfig):
-        sizes["C"] = [c.embed_dim**2]
-    elif c is not None:
-        sizes["C"] = [_convolution(c.channel_base, c.channel_max), c.embed_dim]
+        mapped = max(g.z_dim, square) if g.map_layers else 1
+        sizes["G_ema"] += [facts.width * facts.height]
+        sizes["G_ema"] += [g.w_dim * max(mapped, _channels(4, g), facts.num_classes)]
+    else:
+        sizes["G_ema"] += [_channels(4, g) * max(g.z_dim, facts.num_classes)]
+    if not isinstance(d, DiscriminatorConfig):
+        sizes["D"] += [_channels(8, d) * facts.num_classes]
+    elif facts.num_classes or isinstance(config.diffusion_d, DiffusionConfig):
+        cmap_dim = d.cmap_dim or _channels(4, d)
+        square = cmap_dim if d.map_layers else 1
+        sizes["D"] += [cmap_dim * max(square, _channels(4, d), facts.num_classes)]
+    if c is not None:
+        widest = c.embed_dim if isinstance(c, ResNetConfig) else _channels(4, c)
+        sizes["C"] = [c.embed_dim * max(widest, facts.num_classes)]
+    if isinstance(c, ClassifierConfig):
+        sizes["C"] += [_convolution(c)]
     return sizes
 
 
-def _convolution(channel_base: int, channel_max: int) -> int:
+def _convolution(network: _Channelled) -> int:
     """Weights of the narrowest convolution from the second lowest resolution to the lowest."""
-    return channels_at(8, channel_base, channel_max) * channels_at(4, channel_base, channel_max)
+    return _channels(8, network) * _channels(4, network)
+
+
+def _channels(name: int, network: _Channelled) -> int:
+    return channels_at(name, network.channel_base, network.channel_max)

@@ -73,8 +73,7 @@ class Players(nn.Module):
         """Those of a learner that learn: all but the layers of D that are kept (FreezeD)."""
         player = self.learners()[name]
         kept = self.D.layers()[: self.frozen_layers] if player is self.D else []
-        modules = [module for layer in kept for module in layer]
-        frozen = {id(parameter) for module in modules for parameter in module.parameters()}
+        frozen = {id(parameter) for layer in kept for parameter in layer.parameters()}
         return [parameter for parameter in player.parameters() if id(parameter) not in frozen]
 
     def published(self) -> dict[str, Tensor]:

@@ -96,15 +96,20 @@ _SNGAN32: dict[str, Any] = {
 
 
 def preset(
-    name: PresetName, width: int, height: int, batch: int | None, processes: int = 1
+    name: PresetName,
+    width: int,
+    height: int,
+    batch: int | None,
+    processes: int = 1,
+    batch_gpu: int | None = None,
 ) -> dict[str, Any]:
     """Values of `training.options.TrainOptions` that the row called `name` sets.
 
-    `auto` follows the resolution (pixels), the number of processes, and the batch when that is
-    given.
+    `auto` follows the resolution (pixels), the number of processes, and the batch and the
+    micro-batch when these are given.
     """
     if name == "auto":
-        return _auto(max(width, height), batch, processes)
+        return _auto(max(width, height), batch, processes, batch_gpu)
     if name == "tiny":
         return _TINY
     if name == "sngan32":
@@ -113,13 +118,17 @@ def preset(
     return cast(dict[str, Any], row | (_CIFAR if name == "cifar" else {}))
 
 
-def _auto(resolution: int, batch: int | None, processes: int) -> dict[str, Any]:
-    batch = batch or max(min(processes * min(4096 // resolution, 32), 64), processes)
+def _auto(
+    resolution: int, batch: int | None, processes: int, batch_gpu: int | None
+) -> dict[str, Any]:
+    most = max(min(processes * min(4096 // resolution, 32), 64), processes)
+    batch = batch or most - most % processes
+    part = batch_gpu or max(batch // processes, 1)
     return _MEASURED | {
         "kimg": 25000,
         "batch": batch,
         "micro_batches": processes,
-        "mbstd": min(max(batch // processes, 1), 4),
+        "mbstd": max(group for group in (1, 2, 3, 4) if part % group == 0),
         "channel_base": 32768 if resolution >= 512 else 16384,
         "lr": 0.002 if resolution >= 1024 else 0.0025,
         "gamma": 0.0002 * resolution**2 / batch,

@@ -93,6 +93,9 @@ def changed_run_config(
     Raises `UserError` naming the option that breaks a rule.
     """
     before = saved.model_dump(exclude={"cuda_graphs", "cudnn_benchmark"})
+    before |= {"nobench": not saved.cudnn_benchmark}
+    if device.type == "cuda":
+        before |= {"cuda_graphs": saved.cuda_graphs}
     if any(name in given for name in _ARITHMETIC):
         del before["precision"]
     with naming_options():

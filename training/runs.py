@@ -59,7 +59,7 @@ def open_run(config: TrainingConfig, outdir: Path, exp_id: str | None, device: t
     """
     description = describe(config, exp_id)
     for path in reversed(find_run_dirs(outdir, description)):
-        if (path / OPTIONS_FILE).is_file() and not conflicts(saved_config(path), config):
+        if _is_of(path, config):
             lock = FileLock(path / LOG_FILE)
             if lock.held:
                 return _continue(config, path, device, lock)
@@ -68,6 +68,17 @@ def open_run(config: TrainingConfig, outdir: Path, exp_id: str | None, device: t
     lock = FileLock(path / LOG_FILE)
     write_text(path / OPTIONS_FILE, config.to_json())
     return Run(path, TrainingState(config, device), lock, is_new=True)
+
+
+def _is_of(path: Path, config: TrainingConfig) -> bool:
+    """Whether the run in `path` has this configuration; one that cannot be read has another."""
+    if not (path / OPTIONS_FILE).is_file():
+        return False
+    try:
+        return not conflicts(saved_config(path), config)
+    except (OSError, UserError) as error:
+        logger.info(f"{path}: not looked at, its settings cannot be read ({error})")
+        return False
 
 
 def continue_run(config: TrainingConfig, path: Path, device: torch.device) -> Run:
@@ -149,7 +160,7 @@ def saved_config(path: Path) -> TrainingConfig:
             f"--resume {path}: not a run folder, it has no {OPTIONS_FILE}; to start from a network "
             "give --data and --outdir too"
         )
-    return TrainingConfig.from_json(file.read_text(encoding="utf-8"), file)
+    return TrainingConfig.from_json(file.read_text(encoding="utf-8", errors="replace"), file)
 
 
 def conflicts(ours: TrainingConfig, theirs: TrainingConfig) -> list[str]:

@@ -21,6 +21,7 @@ class TrainingState:
         self.step = 0
         self.seconds = 0.0  # spent training so far
         self.best: dict[str, float] = {}  # rank of the best network by metric, lower is better
+        self.scored = True  # False: the newest snapshot still waits for its scores
         run = config.run
         self.players = Players(config).to(device)
         if run.nhwc:
@@ -50,6 +51,7 @@ class TrainingState:
             "step": self.step,
             "seconds": self.seconds,
             "best": dict(self.best),
+            "scored": self.scored,
             "players": self.players.state_dict(),
             "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
         }
@@ -58,6 +60,7 @@ class TrainingState:
         """Continue exactly where `state_dict` was taken."""
         self.nimg, self.step = state["nimg"], state["step"]
         self.seconds, self.best = state["seconds"], dict(state["best"])
+        self.scored = state.get("scored", True)
         self.players.load_state_dict(state["players"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])

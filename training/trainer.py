@@ -19,7 +19,8 @@ from training.phases import Draw, Phase, in_turns, make_phases
 from training.schedules import UPDATE_INTERVAL
 from training.state import TrainingState, average_beta
 
-_LOSS_SCALE = 128.0  # with fp16
+# Keeps the gradients of half precision from vanishing (Micikevicius 2018, 1710.03740, section 3.2).
+_LOSS_SCALE = 128.0
 _SETTLING = 20  # batches that G_ema's statistics are a running mean of, about
 
 
@@ -44,23 +45,14 @@ class Trainer:
         self.dataset_labels = dataset_labels.to(world.device)
         self.phases = make_phases(state.players, config.losses)
         self.turns = in_turns(self.phases, config.optimizer.joint_gc)
+        self._loss_scale = _LOSS_SCALE if config.run.precision == "fp16" else 1.0
         self._graphs = torch.cuda.graph_pool_handle() if config.run.cuda_graphs else None
         self.backward = {phase.name: self._make_backward(phase) for phase in self.phases}
 
     def _make_backward(self, phase: Phase) -> Backward:
-        weight = self.config.batch_gpu * self.world.size / self.config.batch
-        work = EagerBackward(
-            phase, weight * self._loss_scale(phase), self.state.players, self.stats
-        )
+        weight = self._loss_scale * self.config.batch_gpu * self.world.size / self.config.batch
+        work = EagerBackward(phase, weight, self.state.players, self.stats)
         return work if self._graphs is None else CapturedBackward(work, self._graphs)
-
-    def _loss_scale(self, phase: Phase) -> float:
-        """What a loss is multiplied by so that its gradients do not vanish in half precision.
-
-        (Micikevicius 2018, 1710.03740, section 3.2.) Those of lazy regularisers are large enough.
-        """
-        half = self.config.run.precision == "fp16" and phase.interval == 1
-        return _LOSS_SCALE if half else 1.0
 
     def step(self) -> None:
         """One batch: every phase whose turn it is, then averages and horizons."""
@@ -139,8 +131,8 @@ class Trainer:
         tensors = gradients + self.state.players.running_means()
         flat = average_flat(tensors, self.world)
         own = flat[: sum(gradient.numel() for gradient in gradients)]
-        if (scale := self._loss_scale(phase)) != 1:
-            own.div_(scale)
+        if self._loss_scale != 1:
+            own.div_(self._loss_scale)
         count = own.isfinite().logical_not().sum()
         own.nan_to_num_(nan=0.0, posinf=1e5, neginf=-1e5)
         copy_flat_(tensors, flat)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from training.config import DataFacts
+from training.legacy import UNKNOWN
 from training.players import Players
 from training.snapshots import NetworkFile
 
@@ -35,11 +36,14 @@ def transfer(players: Players, source: NetworkFile, facts: DataFacts) -> list[st
     """Copy what fits from a network file into fresh `players`; G begins as the file's G_ema.
 
     Tensors of another shape keep their initial values, but for those that belong to classes: a
-    class that both data sets call by the same name keeps what was learnt. Returns a line for each
-    player and for each tensor that was not copied whole.
+    class that both data sets call by the same name keeps what was learnt. Classes of a file without
+    names, a converted pickle, go by number where there are as many. Returns a line for each player
+    and for each tensor that was not copied whole.
     """
     theirs = _weights(source.players, "G_ema")
+    by_number = go_by_number(facts, source.facts)
     classes = shared_classes(facts, source.facts)
+    same = by_number or facts.class_names == source.facts.class_names
     report: list[str] = []
     copied: dict[str, int] = {}
     for name, tensor in _weights(players, "G").items():
@@ -48,31 +52,38 @@ def transfer(players: Players, source: NetworkFile, facts: DataFacts) -> list[st
         other, dim = theirs.get(name), class_dimension(name)
         if other is None:
             report.append(f"{name}: new, {source.path.name} has none")
-        elif other.shape == tensor.shape and (dim is None or _same(facts, source)):
+        elif other.shape == tensor.shape and (dim is None or same):
             tensor.copy_(other)
             copied[player] += 1
         elif dim is not None:
             # Inputs of StyleGAN2's layers are scaled by 1 / sqrt(fan_in), which classes change.
             scale = math.sqrt(tensor.shape[1] / other.shape[1]) if ".mapping." in name else 1.0
             kept = _copy_classes(tensor, other * scale, dim, classes, facts, source.facts)
-            report.append(f"{name}: kept {kept} of {facts.num_classes} classes, by name")
+            how = "number" if by_number else "name"
+            report.append(f"{name}: kept {kept} of {facts.num_classes} classes, by {how}")
         else:
             report.append(f"{name}: new, {list(other.shape)} does not fit {list(tensor.shape)}")
     players.G_ema = copy.deepcopy(players.G).eval()
-    return [f"{player}: {count} tensors copied" for player, count in copied.items()] + report
+    counts = [f"{player}: {count} tensors copied" for player, count in copied.items()]
+    if by_number:
+        counts.append(f"classes go by number: {source.path.name} does not name them")
+    return counts + report
+
+
+def go_by_number(ours: DataFacts, theirs: DataFacts) -> bool:
+    """Whether `theirs` have made-up names, see `training.legacy`, and are as many as `ours`."""
+    return theirs.digest == UNKNOWN and ours.num_classes == theirs.num_classes > 0
 
 
 def shared_classes(ours: DataFacts, theirs: DataFacts) -> list[tuple[int, int]]:
-    """(our index, their index) of each class name that both have."""
+    """(our index, their index) of each class that both have: of one name, or of one number."""
+    if go_by_number(ours, theirs):
+        return [(index, index) for index in range(ours.num_classes)]
     return [
         (index, theirs.class_names.index(name))
         for index, name in enumerate(ours.class_names)
         if name in theirs.class_names
     ]
-
-
-def _same(facts: DataFacts, source: NetworkFile) -> bool:
-    return facts.class_names == source.facts.class_names
 
 
 def _weights(players: Players, generator: str) -> dict[str, Tensor]:

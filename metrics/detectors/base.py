@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from dnnlib.errors import UserError
 
+CHANNELS = (1, 3)  # that detectors see
 # More at once falls out of the processor's cache and takes half as long again.
 _CPU_BATCH = 8
 
@@ -86,7 +87,7 @@ def as_rgb(images: torch.Tensor) -> torch.Tensor:
     score something else than what was generated.
     """
     channels = images.shape[1]
-    if channels not in {1, 3}:
+    if channels not in CHANNELS:
         raise UserError(
             f"metrics: detectors see gray or RGB images, found {channels} channels; "
             "convert the data set to 1 or 3 channels, or train without --metrics"

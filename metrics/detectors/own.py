@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import torch
@@ -22,9 +23,11 @@ def load_own(path: Path, class_name: str, device: torch.device) -> Detector:
     option = f"--detector {path}:{class_name}"
     if not path.is_file():
         raise UserError(f"{option}: there is no file {path}")
-    spec = importlib.util.spec_from_file_location(f"detector_{path.stem}", path)
+    name = f"detector {path.resolve()}"  # that no import statement can spell
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
     spec.loader.exec_module(module)
     make = getattr(module, class_name, None)
     if not isinstance(make, type):

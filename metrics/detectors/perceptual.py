@@ -15,7 +15,7 @@ from metrics.detectors.vgg16 import VGG16, VGG16_ADVICE, VGG16_WEIGHTS, normalis
 from metrics.detectors.weights import PublicFile, PublicWeights, read_weights
 
 _CHANNELS = (64, 128, 256, 512, 512)
-_MIN_SIZE = 16  # leaves a pixel to the last map
+MIN_SIZE = 16  # leaves a pixel to the last map
 _EPSILON = 1e-10
 
 LINEAR_WEIGHTS = PublicWeights(
@@ -60,9 +60,9 @@ class VGG16Distance:
     @torch.inference_mode()
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
         """See `PerceptualDistance`."""
-        if min(a.shape[2:]) < _MIN_SIZE:
+        if min(a.shape[2:]) < MIN_SIZE:
             raise UserError(
-                f"metrics: perceptual distance takes images of at least {_MIN_SIZE} pixels a "
+                f"metrics: perceptual distance takes images of at least {MIN_SIZE} pixels a "
                 f"side, found {a.shape[3]}x{a.shape[2]}; leave out path length"
             )
         assert a.shape == b.shape and a.is_floating_point()

@@ -27,7 +27,7 @@ class GraphedFunction:
                 function(*self._inputs)
         torch.cuda.current_stream().wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
-        # Threads that write files may call CUDA meanwhile.
+        # Other threads may call CUDA meanwhile.
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._output = function(*self._inputs)
 

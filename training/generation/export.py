@@ -203,12 +203,13 @@ def _check(config: ExportConfig) -> None:
 
 
 def _check_packages() -> None:
-    for package in ("onnx", "onnxscript", "onnxruntime"):
+    packages = ("onnx", "onnxscript", "onnxruntime")
+    for package in packages:
         try:
             import_module(package)
         except ImportError:
             raise UserError(
-                f"--onnx: needs the package {package}; install it: pip install 'dudgan[export]'"
+                f"--onnx: needs the package {package}; install it: pip install {' '.join(packages)}"
             ) from None
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from dnnlib import UserError
+from torch_utils.tensor_cores import allow_tf32
 from training.networks.generator import SynthesisBlock
 from training.networks.resnet18 import ResNetStage
 from training.networks.sngan_discriminator import SnganBlock
@@ -58,7 +59,6 @@ def set_tensor_cores(precision: Precision, benchmark: bool) -> None:
 
     These are settings of the process: torch knows no narrower ones.
     """
-    allow = precision == "tf32"
-    torch.backends.cuda.matmul.allow_tf32 = allow
-    torch.backends.cudnn.allow_tf32 = allow
+    allowed = precision == "tf32"
+    allow_tf32(matmul=allowed, cudnn=allowed)
     torch.backends.cudnn.benchmark = benchmark

@@ -97,14 +97,9 @@ class SnganDiscriminator(nn.Module):
         self.blocks.append(name)
         self.add_module(name, block)
 
-    def layers(self) -> list[list[nn.Module]]:
-        """Convolutions, the nearest to the image first; a shortcut goes with the last of two."""
-        layers: list[list[nn.Module]] = []
-        for name in self.blocks:
-            block = self.get_submodule(name)
-            assert isinstance(block, SnganBlock)
-            layers += [[block.conv0], [block.conv1, *([block.skip] if block.skip else [])]]
-        return layers
+    def layers(self) -> list[nn.Module]:
+        """Convolutions of the blocks, the nearest to the image first: conv0, conv1, skip."""
+        return [layer for name in self.blocks for layer in self.get_submodule(name).children()]
 
     def forward(
         self,

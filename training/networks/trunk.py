@@ -149,14 +149,16 @@ class Trunk(nn.Module):
             in_channels = out_channels
         self.b4 = TrunkEpilogue(in_channels, out_features, grid.size(4), img_channels, config)
 
-    def layers(self) -> list[list[nn.Module]]:
-        """Convolutions, the nearest to the image first; a shortcut goes with the last of two."""
-        layers: list[list[nn.Module]] = []
-        for name in self.resolutions:
-            block = cast(TrunkBlock, self.get_submodule(f"b{name}"))
-            layers += [] if block.fromrgb is None else [[block.fromrgb]]
-            layers += [[block.conv0], [block.conv1, *([block.skip] if block.skip else [])]]
-        return layers
+    def layers(self) -> list[nn.Module]:
+        """Convolutions of the blocks, the nearest to the image first: fromrgb, conv0, conv1, skip.
+
+        Each counts by itself, in the order of the published parameters.
+        """
+        return [
+            layer
+            for name in self.resolutions
+            for layer in self.get_submodule(f"b{name}").children()
+        ]
 
     def features(self, images: Tensor, noise: FeatureNoise | None = None) -> Tensor:
         """`[N, img_channels, height, width]` → `[N, out_features]`; `noise` for the first block."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -20,6 +20,7 @@ from training.report.panels import score_origins, score_panels, stats_panels
 from training.report.pictures import FAKES, INIT_FILE, NOISE, REALS_FILE, Film, Moment, moments
 from training.report.records import Records, Score
 from training.samples import MAX_ROWS, NOISE_ROWS
+from training.study.history import broken_lines
 from training.study.stages import noisy_networks
 
 
@@ -40,6 +41,7 @@ class Page:
     records: Records
     pictures: Mapping[str, SmallPicture]  # by file name
     written: str  # when, and by what
+    unreadable: Collection[str] = ()  # names of files that were tried and left out
 
 
 def render(page: Page) -> str:
@@ -192,17 +194,16 @@ def _charts(panels: Sequence[Panel], records: Records) -> str:
 
 
 def _notices(page: Page) -> str:
-    told = [
-        f"{name}: {count} broken line{'s' * (count > 1)} left out."
-        for name, count in page.records.broken.items()
-    ]
+    told = [f"{name}: {broken_lines(count)}" for name, count in page.records.broken.items()]
     files_shown = [moment.path for film in (FAKES, NOISE) for moment in moments(page.run_dir, film)]
-    lacking = sum(path.name not in page.pictures for path in files_shown)
+    lacking = {path.name for path in files_shown} - {*page.pictures, *page.unreadable}
     if lacking:
         told.append(
-            f"{lacking} older picture{'s' * (lacking > 1)} of this folder can be added: "
-            "python -m training.report RUN_DIR"
+            f"{len(lacking)} older picture{'s' * (len(lacking) > 1)} of this folder not shown: "
+            "python -m training.report RUN_DIR adds what can be read."
         )
+    if page.unreadable:
+        told.append(f"Left out, torn or too large: {', '.join(page.unreadable)}.")
     return "".join(f'<p class="notice">{escape(text)}</p>' for text in told)
 
 

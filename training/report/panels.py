@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from training.config import TrainingConfig
 from training.report.chart import Color, Curve, Panel
@@ -39,21 +39,23 @@ class _Plan:
     may_be_log: bool = False
 
 
-def _players(title: str, name: str, players: str) -> _Plan:
-    """A quantity that several players have; `{}` of `name` stands for the player."""
+def _players(
+    title: str, name: str, players: str, limits: _LIMITS = (None, None), may_be_log: bool = False
+) -> _Plan:
+    """A quantity of one or more players; `{}` of `name` stands for the player."""
     colors: dict[str, Color] = {"G": "green", "D": "blue", "C": "vermillion"}
     lines = tuple(_Line(name.format(player), player, colors[player]) for player in players)
-    return _Plan(title, lines)
+    return _Plan(title, lines, limits, may_be_log)
 
 
 _PLANS = (
     _players("Adversarial loss", "Loss/{}/adversarial", "GD"),
     _players("Contrastive loss", "Loss/{}/contrastive", "GC"),
     _players("Class loss", "Loss/{}/label", "GC"),
-    _Plan("R1 penalty", (_Line("Loss/D/r1", "D", "blue"),), may_be_log=True),
-    _Plan("Path length", (_Line("Loss/G/path_length", "G", "green"),), may_be_log=True),
-    _Plan("Penalty of local noise", (_Line("Loss/G/local", "G", "green"),), may_be_log=True),
-    replace(_players("Horizon T", "T_{}", "DC"), limits=_UPWARDS),
+    _players("R1 penalty", "Loss/{}/r1", "D", may_be_log=True),
+    _players("Path length", "Loss/{}/path_length", "G", may_be_log=True),
+    _players("Penalty of local noise", "Loss/{}/local", "G", may_be_log=True),
+    _players("Horizon T", "T_{}", "DC", _UPWARDS),
     _Plan(
         "p of noise and of augmentation",
         (
@@ -77,7 +79,7 @@ _PLANS = (
         (_Line(SIGNS, "real", "blue"), _Line("Signs/fake", "generated", "green")),
         (-1.0, 1.0),
     ),
-    _Plan("Accuracy of C on real images", (_Line("Accuracy/C/real", "C", "vermillion"),), _SHARE),
+    _players("Accuracy of C on real images", "Accuracy/{}/real", "C", _SHARE),
     _Plan("Seconds per kimg", (_Line("Timing/sec_per_kimg", "seconds", "purple"),), _UPWARDS),
     _Plan("Peak memory", (_Line("Resources/peak_memory_gib", "GiB", "purple"),), _UPWARDS),
 )

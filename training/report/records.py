@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.study.history import STATS_FILE, History
+from training.study.history import STATS_FILE, History, history_so_far, numbers, read_lines
 
 Record = dict[str, Any]
 
 _NETWORK = re.compile(r"network-snapshot-(\d{6,})\.safetensors")
-_TOO_LARGE = 1e100  # to be computed with; JSON knows no infinity, but Python's reads one
 _OF_THE_NETWORK = ("network", "network_digest", "kimg")  # differs between the scores of a curve
 
 
@@ -49,58 +46,13 @@ class Records:
 
 def read_records(run_dir: Path) -> Records:
     """All that the run in `run_dir` has told by now, possibly nothing."""
-    ticks, broken = _read_lines(run_dir / STATS_FILE)
-    usable = [tick for tick in map(_numbers, ticks) if "kimg" in tick]
-    found = {STATS_FILE: broken + len(ticks) - len(usable)}
+    history = history_so_far(run_dir)
+    broken = {STATS_FILE: history.left_out}
     scores: list[Score] = []
     for path in sorted(run_dir.glob("metric-*.jsonl")):
-        records, found[path.name] = _read_lines(path)
+        records, broken[path.name] = read_lines(path)
         scores += _scores(records)
-    history = History(tuple(_without_what_was_done_again(usable)))
-    return Records(history, tuple(scores), {name: count for name, count in found.items() if count})
-
-
-def _read_lines(path: Path) -> tuple[list[Record], int]:
-    """The JSON objects of a file, one a line, and how many lines are none.
-
-    A last line without an end is being written, and not counted.
-    """
-    if not path.is_file():
-        return [], 0
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-    records = [record for record in map(_parse, lines) if record is not None]
-    return records, len(lines) - len(records)
-
-
-def _parse(line: str) -> Record | None:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _numbers(record: Record) -> Record:
-    """The numbers of a record that can be drawn."""
-    numbers = {name: _number(value) for name, value in record.items()}
-    return {name: number for name, number in numbers.items() if number is not None}
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if abs(value) < _TOO_LARGE else None
-
-
-def _without_what_was_done_again(ticks: Sequence[Record]) -> list[Record]:
-    """Where a run went back to its last checkpoint, what it did again counts."""
-    kept: list[Record] = []
-    next_kimg = math.inf
-    for tick in reversed(ticks):
-        if tick["kimg"] < next_kimg:
-            kept.append(tick)
-            next_kimg = tick["kimg"]
-    return kept[::-1]
+    return Records(history, tuple(scores), {name: count for name, count in broken.items() if count})
 
 
 def _scores(records: Sequence[Record]) -> list[Score]:
@@ -116,13 +68,13 @@ def _score(record: Record) -> Score | None:
     if match is None:
         return None
     classes = [
-        ClassScores(str(each.get("class_name", "")), _numbers(_table(each, "results")))
+        ClassScores(str(each.get("class_name", "")), numbers(_table(each, "results")))
         for each in _list(record, "classes")
         if isinstance(each, dict)
     ]
     return Score(
         kimg=int(match[1]),
-        values=_numbers(_table(record, "results")),
+        values=numbers(_table(record, "results")),
         origin=_origin(record, fakes),
         classes=tuple(classes),
         warnings=tuple(map(str, _list(record, "warnings"))),

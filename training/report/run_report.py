@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ import torch
 from dnnlib import UserError
 from dnnlib.files import write_text
 from dnnlib.logs import logger, track
+from dnnlib.version import project_version
 from training.config import TrainingConfig
 from training.data.images import Pixels
 from training.report.document import Page, SmallPicture, render
@@ -83,19 +83,29 @@ def write_report(run_dir: Path) -> Path:
     config = TrainingConfig.from_json(options.read_text(encoding="utf-8"), options)
     known = _carried(run_dir)
     missing = [path for path in shown_pictures(run_dir) if picture_key(path) not in known]
+    unreadable = []
     for path in track(missing, "Pictures", len(missing), "pictures"):
         try:
             known[picture_key(path)] = read_small_picture(path, config.facts)
         except UserError as error:
             logger.warning(f"the page goes without a picture: {error}")
-    return write_page(run_dir, config, known)
+            unreadable.append(path.name)
+    return write_page(run_dir, config, known, unreadable)
 
 
-def write_page(run_dir: Path, config: TrainingConfig, known: Mapping[str, bytes]) -> Path:
-    """Write report.html with those small pictures of `known`, by key, that belong into it."""
+def write_page(
+    run_dir: Path,
+    config: TrainingConfig,
+    known: Mapping[str, bytes],
+    unreadable: Collection[str] = (),
+) -> Path:
+    """Write report.html with those small pictures of `known`, by key, that belong into it.
+
+    `unreadable` are the names of files that were tried in vain.
+    """
     keys = {path.name: picture_key(path) for path in shown_pictures(run_dir)}
     pictures = {name: SmallPicture(key, known[key]) for name, key in keys.items() if key in known}
-    page = Page(run_dir, config, read_records(run_dir), pictures, _written())
+    page = Page(run_dir, config, read_records(run_dir), pictures, _written(), unreadable)
     write_text(run_dir / REPORT_FILE, render(page))
     return run_dir / REPORT_FILE
 
@@ -109,12 +119,9 @@ def _carried(run_dir: Path) -> dict[str, bytes]:
 
 
 def _written() -> str:
-    try:
-        ours = version("dudgan")
-    except PackageNotFoundError:
-        ours = "source checkout"
     now = datetime.now(UTC)
     return (
-        f"Written {now:%Y-%m-%d %H:%M} UTC by dudgan {ours}, torch {torch.__version__}, "
-        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+        f"Written {now:%Y-%m-%d %H:%M} UTC by dudgan {project_version()}, "
+        f"torch {torch.__version__}, Python {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}"
     )
