@@ -66,18 +66,33 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> NoReturn:
     try:
         _refuse_empty(typed)
         status = command.main(args=list(typed), standalone_mode=False)
-    except UserError as error:
-        _fail(str(error))
-    except RunError as error:
-        _fail(str(error), EXIT_FAILED)
-    except click.ClickException as error:
-        _fail(error.format_message(), error.exit_code)
-    except OSError as error:
-        place = "the output" if error.filename is None else os.fsdecode(error.filename)
-        _fail(f"{place}: {error.strerror or error}; check the path and the disk")
-    except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted", EXIT_INTERRUPTED)
+    except (Exception, KeyboardInterrupt) as error:
+        told = told_in_a_line(error)
+        if told is None:
+            raise
+        click.echo(told[0], err=True)
+        sys.exit(told[1])
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def told_in_a_line(error: BaseException) -> tuple[str, int] | None:
+    """What a user is told of `error`, and the exit status; None for what wants a traceback."""
+    match error:
+        case UserError():
+            text, status = str(error), EXIT_USAGE
+        case RunError():
+            text, status = str(error), EXIT_FAILED
+        case click.ClickException():
+            text, status = error.format_message(), error.exit_code
+        case OSError():
+            place = "the output" if error.filename is None else os.fsdecode(error.filename)
+            text = f"{place}: {error.strerror or error}; check the path and the disk"
+            status = EXIT_USAGE
+        case click.Abort() | KeyboardInterrupt():
+            text, status = "interrupted", EXIT_INTERRUPTED
+        case _:
+            return None
+    return f"Error: {printable(' '.join(text.split()))}", status
 
 
 def _refuse_empty(args: Sequence[str]) -> None:
@@ -100,11 +115,6 @@ def _thread_ended(args: threading.ExceptHookArgs) -> None:
     """Show a thread's traceback, but for a disk that refuses: whoever waits for it tells that."""
     if not isinstance(args.exc_value, OSError):
         threading.__excepthook__(args)
-
-
-def _fail(message: str, status: int = EXIT_USAGE) -> NoReturn:
-    click.echo(f"Error: {printable(' '.join(message.split()))}", err=True)
-    sys.exit(status)
 
 
 class SeedList(click.ParamType[list[int]]):

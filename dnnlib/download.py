@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 import requests
 
 from dnnlib.errors import UserError
-from dnnlib.files import atomic_path, cache_dir
+from dnnlib.files import atomic_path, cache_dir, sha256_file
 from dnnlib.logs import Progress
 
 
@@ -22,8 +22,9 @@ def is_url(source: str) -> bool:
 def fetch(url: str, sha256: str | None = None) -> Path:
     """Path of `url`'s content in the cache, downloaded first where it is not there.
 
-    With `sha256` (hexadecimal) the content must have that digest. Raises `UserError` when the
-    download fails or the digest differs; nothing partial stays behind.
+    With `sha256` (hexadecimal) the content must have that digest; where the cache holds another one
+    it is downloaded anew. Raises `UserError` when the download fails or the digest differs; nothing
+    partial stays behind.
     """
     key = hashlib.sha256(os.fsencode(url)).hexdigest()[:16]
     try:
@@ -31,7 +32,7 @@ def fetch(url: str, sha256: str | None = None) -> Path:
     except ValueError as error:
         raise UserError(f"{url}: is no address ({error}); check it") from None
     target = cache_dir() / "downloads" / f"{key}-{name[-100:] or 'file'}"
-    if target.is_file():
+    if target.is_file() and sha256 in (None, sha256_file(target)):
         return target
     with atomic_path(target) as temporary:
         digest = _download(url, temporary, target.name)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from training_helpers import batches
 
-from torch_utils.distributed import check_equal
+from torch_utils.distributed import check_equal, sum_
 from torch_utils.stats import Stats
 from torch_utils.world import World
 from training.config import TrainingConfig
@@ -26,7 +26,7 @@ def share_of_batches(config: TrainingConfig, world: World) -> Iterator[Batch]:
     for batch in batches(config):
         n = len(batch.images) // world.size
         ours = slice(world.rank * n, (world.rank + 1) * n)
-        yield Batch(batch.images[ours], batch.labels[ours])
+        yield Batch(batch.images[ours].to(world.device), batch.labels[ours].to(world.device))
 
 
 def make_trainer(world: World, config: TrainingConfig) -> Trainer:
@@ -39,6 +39,15 @@ def without_noise(
     layer: nn.Module, inputs: tuple[torch.Tensor, torch.Tensor, str]
 ) -> tuple[torch.Tensor, torch.Tensor, str]:
     return (*inputs[:2], "none")
+
+
+def sums(world: World) -> int:
+    """The ranks from 1 summed up on the device, and ten times that on the host."""
+    on_device = torch.tensor([world.rank + 1.0], device=world.device)
+    on_host = torch.tensor(10 * (world.rank + 1))
+    sum_(on_device, world)
+    sum_(on_host, world)
+    return int(on_device) + int(on_host)
 
 
 def first_gradients(world: World, config: TrainingConfig, folder: Path) -> int:

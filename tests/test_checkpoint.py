@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from data_helpers import UNHURRIED, png
 from hypothesis import given
@@ -136,6 +137,36 @@ def test_damaged_state_is_the_users_to_mend(tmp_path: Path, kind: str) -> None:
     path.write_bytes((damaged(content) | {"a flipped bit": bytes(flipped)})[kind])
     with pytest.raises(UserError, match=r"state.pt: not a readable training state"):
         load_state(path, CPU)
+
+
+def test_whatever_byte_of_a_state_is_harmed_it_is_told_or_does_not_matter(tmp_path: Path) -> None:
+    path, weight = tmp_path / "state.pt", torch.arange(9.0)
+    save_state(path, {"nimg": 3, "w": weight})
+    content = path.read_bytes()
+    harmed = [content[:length] for length in range(0, len(content), 7)]
+    # In the table of contents every byte: it decides how the rest is read, and has no checksum.
+    places = [*range(0, len(content), 7), *range(content.index(b"PK\1\2"), len(content))]
+    harmed += [
+        content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :] for place in places
+    ]
+    told = 0
+    for data in harmed:
+        path.write_bytes(data)
+        try:
+            loaded = load_state(path, CPU)
+        except UserError:
+            told += 1
+        else:
+            assert loaded["nimg"] == 3
+            assert torch.equal(loaded["w"], weight)
+    assert told > len(content) // 7  # all that are cut short, at least
+
+
+def test_metadata_nested_without_end_is_the_users_to_mend(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(safetensors.torch.save({}, {"metadata": "[" * 10**5}))
+    with pytest.raises(UserError, match=r"net.safetensors: not a readable safetensors file"):
+        load_tensors(path)
 
 
 class Trap:

@@ -27,6 +27,10 @@ def load(path: Path) -> dict[str, object]:
     return result
 
 
+def test_sums_reach_every_process() -> None:
+    assert run_processes(targets.sums, 2, "cpu", ()) == 33
+
+
 @pytest.mark.parametrize("size", [2, 3])
 def test_gradients_and_statistics_are_those_of_one_process(tmp_path: Path, size: int) -> None:
     """The micro-batches stay the same, so even losses that couple images agree.

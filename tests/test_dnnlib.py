@@ -288,6 +288,17 @@ def test_downloads_are_fetched_once(site: tuple[str, list[str]]) -> None:
     assert asked == ["/net.pkl"]
 
 
+def test_the_cache_is_trusted_no_more_than_the_network(site: tuple[str, list[str]]) -> None:
+    address, asked = site
+    path = fetch(f"{address}/net.pkl")
+    path.write_bytes(b"something else")
+    assert fetch(f"{address}/net.pkl", DIGEST).read_bytes() == CONTENT
+    with pytest.raises(UserError, match=f"expected SHA-256 0+, got {DIGEST}"):
+        fetch(f"{address}/net.pkl", "0" * 64)
+    assert path.read_bytes() == CONTENT
+    assert asked == ["/net.pkl"] * 3
+
+
 @pytest.mark.parametrize(
     ("page", "sha256", "said"),
     [

@@ -26,7 +26,8 @@ CHOSEN_BY_TORCH = {"cuda-bindings", "nvidia-cuda-nvrtc", "nvidia-cuda-nvrtc-cu12
 def pinned(name: str) -> dict[str, str]:
     """Versions by package of a file of requirements, without those of the file it begins with."""
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
-    return dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    without_markers = [line.partition(";")[0] for line in lines if not line.startswith("#")]
+    return dict(line.split("==") for line in without_markers if "==" in line)
 
 
 def packages(requirements: list[str]) -> set[str]:

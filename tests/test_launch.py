@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,12 @@ def test_a_dry_run_makes_the_networks_once(data: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Players, "__init__", counted)
     assert exit_status(train.main, *command(data, "--freezed", 1)) == 0
     assert len(made) == 1
+
+
+def test_data_with_a_name_that_no_file_of_the_run_can_hold(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9.zip")
+    odd.symlink_to(data)
+    line = complaint(capsys, train.main, *command(odd))
+    assert "its name is not UTF-8" in line and line.isprintable()

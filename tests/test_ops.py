@@ -147,8 +147,18 @@ def test_upfirdn2d_is_linear_and_matches_its_definition(
         lambda x: bias_act(x, clamp=0.0),
         lambda x: bias_act(x, impl="cuda"),  # type: ignore[arg-type]
         lambda x: upfirdn2d(x[0], None),
+        lambda x: upfirdn2d(x.byte(), setup_filter([1, 1])),  # whose taps would round to 0
         lambda x: upfirdn2d(x, None, up=0),
+        lambda x: upfirdn2d(x, None, up=2.0),  # type: ignore[arg-type]
+        lambda x: upfirdn2d(x, None, down=[2, 2, 2]),
+        lambda x: upfirdn2d(x, None, padding=[1, 2, 3]),
+        lambda x: upfirdn2d(x, None, padding=[1, 2.5]),  # type: ignore[list-item]
+        lambda x: upfirdn2d(x, torch.ones(2, 2, 2)),
+        lambda x: upsample2d(x, torch.ones(0)),
         lambda x: setup_filter(torch.zeros(1, 1, 1)),
+        lambda x: setup_filter([1, -1]),
+        lambda x: setup_filter([0.1, 0.2, -0.3]),
+        lambda x: setup_filter([1.0] * 8, gain=-1),
     ],
 )
 def test_wrong_arguments_are_refused(call: object) -> None:

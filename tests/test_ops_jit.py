@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -142,6 +143,26 @@ def test_one_warning_names_cause_and_cure(warnings_without_cuda_core: list[str])
     assert "cuda.bindings.nvrtc" in said
     assert "pip install" in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("nvrtc", "torchs", "refused"),
+    [(12, "13.0", False), (13, "13.0", False), (13, None, False), (13, "12.8", True)],
+)
+def test_a_compiler_newer_than_the_cuda_of_torch_is_refused(
+    monkeypatch: pytest.MonkeyPatch, nvrtc: int, torchs: str | None, refused: bool
+) -> None:
+    """A driver as old as that CUDA would load nothing of what it compiles."""
+    package = SimpleNamespace(nvrtcVersion=lambda: (0, nvrtc, 1))
+    monkeypatch.setattr(compiler, "load_package", lambda _: package)
+    monkeypatch.setattr(torch.version, "cuda", torchs)
+    version = compiler.compiler_version.__wrapped__
+    if refused:
+        cure = r"pip uninstall nvidia-cuda-nvrtc, .*cuda-bindings==12\.\*\" nvidia-cuda-nvrtc-cu12$"
+        with pytest.raises(KernelError, match=rf"^NVRTC 13\.1 .* CUDA 12\.8 refuses; .*{cure}"):
+            version()
+    else:
+        assert version() == (nvrtc, 1)
 
 
 def test_asking_for_kernels_that_cannot_be_is_an_error(

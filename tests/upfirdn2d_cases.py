@@ -98,6 +98,7 @@ OTHERS = [
     Case((2, 3, 9, 12), (5, 7), Axis(3, 2, 4, -1), Axis(1, 4, -2, 9), "general"),
     Case((2, 3, 9, 12), (4,), Axis(2, 1, 1, 1), Axis(1, 1, 2, 2), "general"),
     Case((2, 3, 0, 5), (4, 4), Axis(1, 1, 2, 2), Axis(1, 1, 3, 3), "tile<T, 1, 1, 4, "),
+    square((1, 2, 90, 99), (3,), (1, 4), 3, 1, "general"),  # pixels that no tap meets
 ]
 
 

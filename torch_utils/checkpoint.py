@@ -19,6 +19,16 @@ from dnnlib import UserError
 from dnnlib.files import atomic_path, write_bytes
 
 METADATA = "metadata"
+# What zipfile and torch raise for a file that is not as they wrote it.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    pickle.UnpicklingError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -44,7 +54,14 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return tensors, texts
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (safetensors.SafetensorError, OSError, MemoryError, TypeError, ValueError) as error:
+    except (
+        safetensors.SafetensorError,
+        OSError,
+        MemoryError,
+        RecursionError,  # of JSON in JSON in JSON
+        TypeError,
+        ValueError,
+    ) as error:
         raise UserError(
             f"{path}: not a readable safetensors file ({error}); get or make it again"
         ) from None
@@ -101,7 +118,9 @@ def load_state(path: Path, device: torch.device) -> dict[str, Any]:
         if candidate.is_file():
             try:
                 return _load(candidate, device)
-            except (pickle.UnpicklingError, RuntimeError, ValueError, LookupError, OSError):
+            except torch.OutOfMemoryError:
+                raise
+            except _DAMAGED:
                 raise UserError(
                     f"{candidate}: not a readable training state, but damaged or of another kind; "
                     "remove it, and the run goes on from the state before it or begins anew"
@@ -113,7 +132,15 @@ def _load(path: Path, device: torch.device) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):
         raise ValueError("not a zip")
     with zipfile.ZipFile(path) as file:
-        if file.testzip() is not None:  # torch checks no checksum
+        # torch checks no checksum.
+        if not all(map(_is_as_written, file.infolist())) or file.testzip() is not None:
             raise ValueError("damaged")
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     return state
+
+
+def _is_as_written(entry: zipfile.ZipInfo) -> bool:
+    """Whether torch reads all of `entry`; otherwise it leaves numbers of a tensor unset."""
+    is_folder = entry.external_attr & 0x10
+    stored = entry.compress_type == zipfile.ZIP_STORED
+    return stored and entry.file_size == entry.compress_size and not is_folder

@@ -72,12 +72,12 @@ def run_processes(
         raise RunError(f"interrupted by {signal.Signals(by.number).name}") from None
 
 
-def check_size(size: int, device: torch.device) -> None:
-    """Raise `UserError` where `device` is not there for each of `size` processes."""
+def check_size(size: int, device: torch.device, option: str = "--gpus") -> None:
+    """Raise `UserError` where `device` is not there for each of `size` processes on a machine."""
     if device.type == "cuda" and size > (found := torch.cuda.device_count()):
-        raise UserError(f"--gpus {size}: this machine has {found}; ask for at most {found}")
+        raise UserError(f"{option} {size}: this machine has {found}; ask for at most {found}")
     if device.type == "mps" and size > 1:
-        raise UserError(f"--gpus {size}: --device mps is one device; leave --gpus out")
+        raise UserError(f"{option} {size}: --device mps is one device; ask for 1")
 
 
 # What the processes do

@@ -55,7 +55,8 @@ class Stats:
         names = sorted(self._moments)
         if not names:
             return {}
-        table = torch.stack([self._moments[name] for name in names]).double()
+        # float64 on the host alone, where every device can bring its numbers: MPS has none.
+        table = torch.stack([self._moments[name] for name in names]).cpu().double()
         sum_(table, self._world)
         for moments in self._moments.values():
             moments.zero_()

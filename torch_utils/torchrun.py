@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import sys
+import time
+import traceback
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TypeVarTuple
+from typing import NoReturn, TypeVarTuple
 
 import torch
 import torch.distributed as dist
 
+from dnnlib.cli import EXIT_FAILED, told_in_a_line
 from dnnlib.logs import logger
-from torch_utils.spawn import DEFAULT_TIMEOUT, run_processes
+from torch_utils.spawn import DEFAULT_TIMEOUT, check_size, run_processes
 from torch_utils.world import World, choose_device
 
 Args = TypeVarTuple("Args")
+
+_SETTLE_SECONDS = 2.0  # in which torchrun ends those who fail after the first one
 
 
 def started_by_torchrun() -> bool:
@@ -28,26 +35,50 @@ def run_in_world(
 ) -> int:
     """Call `target(world, *args)` where the processes are: torchrun's, or `gpus` of our own.
 
-    `device` is 'auto', 'cuda', 'cpu' or 'mps'. See `torch_utils.spawn.run_processes`.
+    `device` is 'auto', 'cuda', 'cpu' or 'mps'. See `torch_utils.spawn.run_processes`; what fails
+    under torchrun ends its process here instead of raising.
     """
     if not started_by_torchrun():
         return run_processes(target, gpus, device, args)
-    world = _join(device, DEFAULT_TIMEOUT)
-    if world.rank > 0:
+    rank = int(os.environ["RANK"])
+    if rank > 0:
         logger.setLevel(logging.ERROR)
     try:
-        return target(world, *args)
-    finally:
-        # torchrun ends the others when one fails: no goodbye that would wait for them.
-        if dist.is_initialized():
-            dist.destroy_process_group()
+        result = target(_join(rank, device, DEFAULT_TIMEOUT), *args)
+        dist.destroy_process_group()
+        return result
+    except BaseException as error:
+        _end(error, rank)
 
 
-def _join(device: str, timeout: timedelta) -> World:
+def _end(error: BaseException, rank: int) -> NoReturn:
+    """Tell what went wrong and end this process at once: a goodbye would wait for the others.
+
+    torchrun then ends these. Meanwhile they keep quiet, since most often they tell the same, or
+    that this one is gone.
+    """
+    if isinstance(error, SystemExit):
+        text, status = "", error.code if isinstance(error.code, int) else EXIT_FAILED
+    else:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        told = told_in_a_line(error)
+        if told is None or rank > 0:
+            time.sleep(_SETTLE_SECONDS)
+        whole = "".join(traceback.format_exception(error))
+        text, status = (whole, EXIT_FAILED) if told is None else (f"{told[0]}\n", told[1])
+    sys.stderr.write(text)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _join(rank: int, device: str, timeout: timedelta) -> World:
     kind = choose_device(device)
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    size, local_rank = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_RANK"])
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", local_rank + 1))  # processes of this machine
+    check_size(beside, kind, "--nproc-per-node")
     if kind.type == "cuda":
-        kind = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        kind = torch.device("cuda", local_rank)
         torch.cuda.set_device(kind)
     backend = "cpu:gloo,cuda:nccl" if kind.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=timeout)

@@ -139,6 +139,10 @@ def _configure(request: LaunchRequest, world: World) -> tuple[TrainingConfig, Im
         if request.resume is None:
             raise UserError("--data: name the images to train on, a folder or a zip")
         return _saved(request, Path(request.resume), world)
+    if any("\ud800" <= letter <= "\udfff" for letter in request.data):
+        raise UserError(
+            f"--data {request.data}: its name is not UTF-8, as the files of a run are; rename it"
+        )
     given = dict(request.given)
     cfg: PresetName = given.pop("cfg", "auto")
     data = DataConfig(

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch_utils.ops import bias_act_ops
 from torch_utils.ops.bias_act import ACTIVATIONS, ActivationName, bias_act, modulated_bias_act
 from torch_utils.ops.cuda import jit
+from torch_utils.ops.cuda.bias_act import memory_format
 
 pytestmark = pytest.mark.gpu
 
@@ -55,7 +56,7 @@ def test_values_match_plain_operations(
         y = bias_act(x, b, act=act, clamp=clamp, impl="cuda")
         exact = bias_act(x.double(), b.double(), act=act, clamp=clamp, impl="torch")
         assert y.dtype == dtype
-        assert y.is_contiguous(memory_format=layout)
+        assert y.is_contiguous(memory_format=memory_format(x, 1))
         close(y, exact, dtype)
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from data_helpers import write_two_classes
 from training_helpers import batches, small_config
 
 from torch_utils.stats import Stats
 from torch_utils.world import World
 from training.config import TrainingConfig
-from training.data.loader import Batch
+from training.data.dataset import DataConfig, open_dataset
+from training.data.loader import Batch, make_loader
 from training.state import TrainingState
 from training.trainer import Trainer
 
@@ -26,7 +30,7 @@ def on_device(config: TrainingConfig) -> Iterator[Batch]:
     return repeat(Batch(batch.images.to(CUDA), batch.labels.to(CUDA)))  # a copy would wait
 
 
-def gpu_trainer(**given: Any) -> Trainer:
+def gpu_trainer(data: Iterator[Batch] | None = None, **given: Any) -> Trainer:
     """A trainer of very small networks; `run` fields are set past what a CPU allows."""
     run = {name: given.pop(name) for name in ("cuda_graphs", "precision", "nhwc") if name in given}
     config = small_config(**given)
@@ -34,7 +38,7 @@ def gpu_trainer(**given: Any) -> Trainer:
     state = TrainingState(config, CUDA)
     labels = torch.arange(16) % max(config.facts.num_classes, 1)
     world = World(CUDA)
-    return Trainer(config, state, on_device(config), labels, world, Stats(world))
+    return Trainer(config, state, data or on_device(config), labels, world, Stats(world))
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +107,37 @@ def test_resuming_is_exact_with_captured_phases() -> None:
     expected = straight.state.players.state_dict()
     for name, tensor in second.state.players.state_dict().items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_batches_that_arrive_while_graphs_run_are_those_of_a_resident_data_set(
+    tmp_path: Path,
+) -> None:
+    dataset = open_dataset(DataConfig(path=str(write_two_classes(tmp_path))))
+    weights = []
+    for cuda_graphs, limit in ((False, 2**31), (True, 0)):
+        data = make_loader(dataset, 8, 0, 0, CUDA, workers=1, resident_limit_bytes=limit)
+        trainer = gpu_trainer(data, num_classes=2, cuda_graphs=cuda_graphs)
+        for _ in range(18):
+            trainer.step()
+        weights.append(trainer.state.players.state_dict())
+    resident, streamed = weights
+    for name, tensor in resident.items():
+        torch.testing.assert_close(streamed[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_captured_phases_share_their_memory() -> None:
+    """Networks large enough that activations, not the granularity of the allocator, count."""
+    reserved = []
+    for cuda_graphs in (False, True):
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        trainer = gpu_trainer(
+            cuda_graphs=cuda_graphs, batch=128, channel_base=4096, channel_max=512, pl_weight=2.0
+        )
+        for _ in range(18):
+            trainer.step()
+        reserved.append(torch.cuda.max_memory_reserved())
+        del trainer
+    eager, captured = reserved
+    assert captured <= 1.5 * eager

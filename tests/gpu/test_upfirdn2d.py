@@ -67,7 +67,9 @@ axes = st.builds(Axis, *[st.integers(1, 4)] * 2, *[st.integers(-4, 9)] * 2)
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shape=st.tuples(st.integers(1, 4), st.integers(1, 40), *[st.integers(1, 80)] * 2),
-    taps=st.one_of(st.just((4, 4)), st.tuples(*[st.integers(1, 32)] * 2)),
+    taps=st.one_of(
+        st.just((4, 4)), st.tuples(st.integers(1, 40)), st.tuples(*[st.integers(1, 32)] * 2)
+    ),
     axis_x=axes,
     axis_y=axes,
     same=st.booleans(),
@@ -76,7 +78,7 @@ axes = st.builds(Axis, *[st.integers(1, 4)] * 2, *[st.integers(-4, 9)] * 2)
 )
 def test_random_shapes(
     shape: tuple[int, int, int, int],
-    taps: tuple[int, int],
+    taps: tuple[int, ...],
     axis_x: Axis,
     axis_y: Axis,
     same: bool,
@@ -84,7 +86,7 @@ def test_random_shapes(
     layout: torch.memory_format,
 ) -> None:
     axis_y = axis_x if same else axis_y
-    assume(axis_x.output_size(shape[3], taps[1]) > 0 and axis_y.output_size(shape[2], taps[0]) > 0)
+    assume(axis_x.output_size(shape[3], taps[-1]) > 0 and axis_y.output_size(shape[2], taps[0]) > 0)
     case = Case(shape, taps, axis_x, axis_y, "")
     x, f = random_inputs(case, dtype, layout)
     y, dx, target, target_dx = kernels_and_plain(

@@ -25,17 +25,21 @@ def setup_filter(
         gain: factor on images (a separable filter carries its square root).
         separable: keep a 1-D filter 1-D, to be applied along both axes; None: from 8 taps on.
 
-    Returns `[taps]` when separable, otherwise `[taps_y, taps_x]`.
+    Returns `[taps]` when separable, otherwise `[taps_y, taps_x]`. Raises `ValueError` for what is
+    no filter, for taps without a sum to normalize, and for a negative `gain` where it is separable.
     """
-    taps = torch.as_tensor(1.0 if f is None else f, dtype=torch.float32)
-    if taps.ndim > 2 or taps.numel() == 0:
-        raise ValueError(f"f: 1 or 2 dimensions and at least one tap, found {list(taps.shape)}")
+    taps = torch.as_tensor(1.0 if f is None else f, dtype=torch.float32, device="cpu")
     taps = taps[None] if taps.ndim == 0 else taps
+    _check(taps)
     if separable is None:
         separable = taps.ndim == 1 and taps.numel() >= 8
     if taps.ndim == 1 and not separable:
         taps = taps.outer(taps)
+    if taps.ndim == 1 and gain < 0:
+        raise ValueError(f"gain: not negative for a separable filter, found {gain}")
     if normalize:
+        if taps.sum().abs() <= 1e-6 * taps.abs().sum():
+            raise ValueError("f: taps that sum to 0 cannot be normalized; use normalize=False")
         taps = taps / taps.sum()
     if flip_filter:
         taps = taps.flip(list(range(taps.ndim)))
@@ -43,5 +47,13 @@ def setup_filter(
 
 
 def filter_size(f: Tensor | None) -> tuple[int, int]:
-    """Taps along (x, y); (1, 1) for None."""
-    return (1, 1) if f is None else (f.shape[-1], f.shape[0])
+    """Taps along (x, y), (1, 1) for None; raises `ValueError` for what is no filter."""
+    if f is None:
+        return 1, 1
+    _check(f)
+    return f.shape[-1], f.shape[0]
+
+
+def _check(f: Tensor) -> None:
+    if f.ndim not in (1, 2) or f.numel() == 0:
+        raise ValueError(f"f: 1 or 2 dimensions and at least one tap, found {list(f.shape)}")

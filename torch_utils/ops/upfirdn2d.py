@@ -47,8 +47,8 @@ def upfirdn2d(
     Raises `ValueError` when that is below 1 or an argument is out of range, and `KernelError` where
     `impl` is `cuda` and kernels cannot be built.
     """
-    if x.ndim != 4:
-        raise ValueError(f"x: shape [N, C, H, W], found {list(x.shape)}")
+    if x.ndim != 4 or not x.is_floating_point():
+        raise ValueError(f"x: floats of shape [N, C, H, W], found {x.dtype} {list(x.shape)}")
     axis_x, axis_y = parse_axes(up, down, padding)
     taps_x, taps_y = filter_size(f)
     if axis_x.output_size(x.shape[3], taps_x) < 1 or axis_y.output_size(x.shape[2], taps_y) < 1:

@@ -40,7 +40,7 @@ IDENTITY = Axis(1, 1, 0, 0)
 
 
 def parse_axes(up: Scale, down: Scale, padding: Padding) -> tuple[Axis, Axis]:
-    """The (x, y) axes; raises `ValueError` on a factor below 1."""
+    """The (x, y) axes; raises `ValueError` as `parse_scale` and `parse_padding` do."""
     up_x, up_y = parse_scale(up)
     down_x, down_y = parse_scale(down)
     x0, x1, y0, y1 = parse_padding(padding)
@@ -48,21 +48,28 @@ def parse_axes(up: Scale, down: Scale, padding: Padding) -> tuple[Axis, Axis]:
 
 
 def parse_scale(scale: Scale) -> tuple[int, int]:
-    """(x, y) factors; raises `ValueError` below 1."""
-    x, y = (scale, scale) if isinstance(scale, int) else scale
-    if x < 1 or y < 1:
-        raise ValueError(f"scale: at least 1, found {scale}")
-    return x, y
+    """(x, y) factors; raises `ValueError` unless they are integers of at least 1."""
+    factors = _integers(scale)
+    if len(factors) != 2 or min(factors) < 1:
+        raise ValueError(f"scale: an integer of at least 1 or such a pair [x, y], found {scale!r}")
+    return factors[0], factors[1]
 
 
 def parse_padding(padding: Padding) -> tuple[int, int, int, int]:
-    """(x0, x1, y0, y1) pixels."""
-    if isinstance(padding, int):
-        return padding, padding, padding, padding
-    if len(padding) == 2:
-        return padding[0], padding[0], padding[1], padding[1]
-    x0, x1, y0, y1 = padding
-    return x0, x1, y0, y1
+    """(x0, x1, y0, y1) pixels; raises `ValueError` unless they are integers, one, two or four."""
+    sides = _integers(padding)
+    if len(sides) == 2:
+        sides = (sides[0], sides[0], sides[1], sides[1])
+    if len(sides) != 4:
+        raise ValueError(f"padding: an integer, [x, y] or [x0, x1, y0, y1], found {padding!r}")
+    return sides[0], sides[1], sides[2], sides[3]
+
+
+def _integers(given: int | Sequence[int]) -> tuple[int, ...]:
+    """The integers of a list, (n, n) for one that stands for both axes, () for anything else."""
+    numbers = (given, given) if isinstance(given, int) else given
+    valid = isinstance(numbers, Sequence) and all(isinstance(n, int) for n in numbers)
+    return tuple(numbers) if valid else ()
 
 
 def centred_padding(

@@ -72,7 +72,7 @@ def install_hint() -> str:
 
 @cache
 def compiler_version() -> tuple[int, int]:
-    """NVRTC's version; `KernelError` where it cannot be loaded."""
+    """NVRTC's version; `KernelError` where it cannot be loaded or is too new for torch's CUDA."""
     nvrtc = load_package("cuda.bindings.nvrtc")
     try:
         status, major, minor = nvrtc.nvrtcVersion()
@@ -80,6 +80,12 @@ def compiler_version() -> tuple[int, int]:
         raise KernelError(f"NVRTC cannot be loaded ({error}); {install_hint()}") from error
     if int(status) != 0:
         raise KernelError(f"NVRTC does not work ({status}); {install_hint()}")
+    if torch.version.cuda is not None and major > int(torch.version.cuda.split(".")[0]):
+        raise KernelError(
+            f"NVRTC {major}.{minor} may compile what a driver for torch's CUDA "
+            f"{torch.version.cuda} refuses; run: pip uninstall nvidia-cuda-nvrtc, then "
+            f"{install_hint()}"
+        )
     return major, minor
 
 
@@ -121,8 +127,7 @@ def compile_kernels(source: str, names: Sequence[str], arch: str) -> Compiled:
     if arch not in supported_architectures():
         version = ".".join(map(str, compiler_version()))
         raise KernelError(
-            f"NVRTC {version} does not compile for {arch}; install one that does with "
-            "pip install --upgrade nvidia-cuda-nvrtc"
+            f"NVRTC {version} does not compile for {arch}; {install_hint()} --upgrade"
         )
     core = load_package("cuda.core")
     options = core.ProgramOptions(name=source, arch=arch, include_path=str(FOLDER), **OPTIONS)

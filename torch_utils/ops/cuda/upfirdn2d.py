@@ -212,8 +212,11 @@ def _channels_last(call: Call, up: int, down: int, taps: int) -> Kernel | None:
 
 
 def _separable(call: Call, up: int, down: int, taps: int) -> Kernel | None:
-    """The largest tile that shared memory holds, but none much larger than the image."""
-    if max(up, down) not in (1, 2, 4) or taps > _LONG_TAPS:
+    """The largest tile that shared memory holds, but none much larger than the image.
+
+    A tile has `down` columns for each output, which the taps must reach.
+    """
+    if max(up, down) not in (1, 2, 4) or not down <= taps <= _LONG_TAPS:
         return None
     largest = max(call.y.shape[2:])
     capacity = _SHARED_BYTES // max(call.x.element_size(), 4)
