@@ -129,7 +129,8 @@ def _check_frozen(config: TrainingConfig) -> None:
         return
     facts = config.facts
     shape = (facts.width, facts.height, facts.num_channels)
-    there = len(make_discriminator(config.discriminator, 0, None, shape).layers())
+    with torch.device("meta"):  # its weights do not count
+        there = len(make_discriminator(config.discriminator, 0, None, shape).layers())
     if config.freezed > there:
         raise UserError(f"--freezed {config.freezed}: D has {there} such layers; keep fewer")
 
