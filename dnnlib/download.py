@@ -32,7 +32,7 @@ def fetch(url: str, sha256: str | None = None) -> Path:
     except ValueError as error:
         raise UserError(f"{url}: is no address ({error}); check it") from None
     target = cache_dir() / "downloads" / f"{key}-{name[-100:] or 'file'}"
-    if target.is_file() and sha256 in (None, sha256_file(target)):
+    if target.is_file() and (sha256 is None or sha256_file(target) == sha256):
         return target
     with atomic_path(target) as temporary:
         digest = _download(url, temporary, target.name)

@@ -19,7 +19,7 @@ from training_helpers import CPU, SMALL
 
 import train
 from dnnlib import RunError
-from torch_utils.checkpoint import load_state, load_tensors
+from torch_utils.checkpoint import load_state, load_tensors, previous_state_path
 from torch_utils.world import World
 from training.artifacts import Evaluate, Score
 from training.data.dataset import DataConfig, open_dataset
@@ -280,6 +280,15 @@ def test_best_network_stays_the_best_after_a_resume(tmp_path: Path, data: Path) 
     loop(run_dir, data, Examiner([2.0]), kimg=0.016).run()
     assert load_network(str(run_dir / NETWORK)).nimg == 16
     assert load_network(str(run_dir)).nimg == 8
+
+
+def test_the_state_before_is_an_earlier_point_of_the_run(tmp_path: Path, data: Path) -> None:
+    run_dir = tmp_path / "run"
+    loop(run_dir, data, Examiner([2.0, 1.0]), kimg=0.016, tick=0.008, snap=1).run()
+    state = load_state(run_dir / STATE, CPU)
+    before = load_state(previous_state_path(run_dir / STATE), CPU)
+    assert (before["nimg"], state["nimg"]) == (8, 16)
+    assert state["scored"] and before["scored"]
 
 
 def killed(generator: Generator, network: Path, world: World) -> list[Score]:

@@ -171,7 +171,8 @@ def test_loaded_generator_is_generate_py(network: Path) -> None:
     assert torch.equal(generator(range(4, 7), ["dog", 1, "1"]), expected)
     assert torch.equal(generator(np.arange(4, 7), 1), expected)
     assert torch.equal(generator(torch.arange(4, 7), 1), expected)
-    assert torch.equal(generator(np.int64(5), 1)[0], expected[1])
+    for single in (np.int64(5), np.array(5), torch.tensor(5)):
+        assert torch.equal(generator(single, 1)[0], expected[1])
     assert torch.equal(generator(5, "dog:1"), expected[1:2])
     each = generator([4, 5, 6])
     assert torch.equal(generator(6)[0], each[2])

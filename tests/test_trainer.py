@@ -201,7 +201,7 @@ def test_auto_follows_the_resolution() -> None:
         (70, {}, (70, 1, 1)),
         (1, {"batch": 6}, (6, 6, 3)),
         (1, {"batch": 7}, (7, 7, 1)),
-        (2, {"batch": 12, "batch_gpu": 2}, (12, 2, 2)),
+        (2, {"batch": 12, "batch_gpu": 2}, (12, 2, 4)),  # of what there is, as from 6
     ],
 )
 def test_auto_deals_a_batch_out_and_d_compares_up_to_four_images(

@@ -67,16 +67,16 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from None
 
 
-def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write nested dicts of tensors and plain values, atomically; the one before is kept.
+def save_state(path: Path, state: Mapping[str, Any], keep_previous: bool = True) -> None:
+    """Write nested dicts of tensors and plain values, atomically.
 
-    The previous file becomes `path` with `.previous` behind its name, so that whatever happens
-    there is a whole one.
+    The file before becomes `path` with `.previous` behind its name, so that whatever happens there
+    is a whole one; without `keep_previous` it is replaced, and an older one stays where it is.
     """
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
             _save(dict(state), file)
-        if path.exists():
+        if keep_previous and path.exists():
             path.replace(previous_state_path(path))
 
 

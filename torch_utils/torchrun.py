@@ -58,7 +58,7 @@ def _end(error: BaseException, rank: int) -> NoReturn:
     that this one is gone.
     """
     if isinstance(error, SystemExit):
-        text, status = "", error.code if isinstance(error.code, int) else EXIT_FAILED
+        text, status = "", EXIT_FAILED if isinstance(error.code, str) else error.code or 0
     else:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         told = told_in_a_line(error)

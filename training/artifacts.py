@@ -85,9 +85,13 @@ class RunFiles:
                 name = best_network_name("" if index == 0 else score.name)
                 self._save_network(self.run_dir / name)
 
-    def save_state(self) -> None:
-        """The checkpoint, then no more snapshots than asked for, and report.html."""
-        save_state(self.run_dir / STATE_FILE, self.state.state_dict())
+    def save_state(self, same_place: bool = False) -> None:
+        """The checkpoint, then no more snapshots than asked for, and report.html.
+
+        With `same_place` it takes the place of the last one, where the run has not moved since.
+        """
+        path = self.run_dir / STATE_FILE
+        save_state(path, self.state.state_dict(), keep_previous=not same_place)
         if self.config.run.keep is not None:
             prune_snapshots(self.run_dir, self.config.run.keep)
         self.report.refresh()

@@ -156,7 +156,7 @@ class TrainingLoop:
             self.state.scored = True
             if self.files is not None:
                 self.files.scores(scores)
-                self.files.save_state()
+                self.files.save_state(same_place=True)
         barrier(self.world)
 
     def _scores(self, evaluate: Evaluate) -> list[Score]:

@@ -123,12 +123,14 @@ def _auto(
 ) -> dict[str, Any]:
     most = max(min(processes * min(4096 // resolution, 32), 64), processes)
     batch = batch or most - most % processes
-    part = batch_gpu or max(batch // processes, 1)
+    part = max(batch // processes, 1)
+    groups = [group for group in (4, 3, 2, 1) if group <= part]
+    part = batch_gpu or part
     return _MEASURED | {
         "kimg": 25000,
         "batch": batch,
         "micro_batches": processes,
-        "mbstd": max(group for group in (1, 2, 3, 4) if part % group == 0),
+        "mbstd": next(group for group in groups if part % min(group, part) == 0),
         "channel_base": 32768 if resolution >= 512 else 16384,
         "lr": 0.002 if resolution >= 1024 else 0.0025,
         "gamma": 0.0002 * resolution**2 / batch,

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from dnnlib import Config, UserError
 from dnnlib.config import naming_options
+from dnnlib.logs import logger
 from training.config import RunConfig
 from training.networks.precision import Precision, check_precision, default_precision
 
@@ -96,7 +97,9 @@ def changed_run_config(
     before |= {"nobench": not saved.cudnn_benchmark}
     if device.type == "cuda":
         before |= {"cuda_graphs": saved.cuda_graphs}
-    if any(name in given for name in _ARITHMETIC):
+        if not saved.cuda_graphs and "cuda_graphs" not in given:
+            logger.info("CUDA graphs stay off, as the run was saved; --cuda-graphs yes has them")
+    if any(given.get(name) for name in _ARITHMETIC):
         del before["precision"]
     with naming_options():
         return run_config(RunOptions.model_validate(before | dict(given)), device)

@@ -140,4 +140,6 @@ def test_captured_phases_share_their_memory() -> None:
         reserved.append(torch.cuda.max_memory_reserved())
         del trainer
     eager, captured = reserved
-    assert captured <= 1.5 * eager
+    # A phase warms up beside the memory of those that were captured before: here 1.6 by reckoning,
+    # and more than 2 if each kept its own.
+    assert captured <= 1.9 * eager

@@ -38,7 +38,7 @@ def setup_filter(
     if taps.ndim == 1 and gain < 0:
         raise ValueError(f"gain: not negative for a separable filter, found {gain}")
     if normalize:
-        if taps.sum().abs() <= 1e-6 * taps.abs().sum():
+        if not taps.sum().abs() > 1e-6 * taps.abs().sum():  # NaN neither
             raise ValueError("f: taps that sum to 0 cannot be normalized; use normalize=False")
         taps = taps / taps.sum()
     if flip_filter:

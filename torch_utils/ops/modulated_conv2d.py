@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -109,14 +107,14 @@ def _within_half(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same result by factors that half precision holds (ADA, 2006.06676, appendix D.1).
 
-    Styles come to at most 1 and weights to 1/√fan-in, so that neither the convolution overflows nor
-    its gradient, which is what demodulation multiplies, underflows. As demodulation takes back what
-    the scales change, they have no gradient of their own.
+    Styles come to a root mean square of 1, the weights of an output channel to a length of 1. So
+    neither the convolution overflows (256 √fan-in is the most that features clamped at 256 give)
+    nor its gradient, which is what demodulation multiplies, underflows. As demodulation takes back
+    what the scales change, they have no gradient of their own.
     """
-    peak = styles.detach().abs().amax(dim=1, keepdim=True).clamp(min=1e-8)  # [N, 1]
-    row = weight.detach().abs().amax(dim=[1, 2, 3]).clamp(min=1e-8)
-    row = row * math.sqrt(weight[0].numel())  # [C_out]
-    return weight / row[:, None, None, None], styles / peak, demodulation * row * peak
+    rms = styles.detach().square().mean(dim=1, keepdim=True).sqrt().clamp(min=1e-8)  # [N, 1]
+    length = weight.detach().square().sum(dim=[1, 2, 3]).sqrt().clamp(min=1e-8)  # [C_out]
+    return weight / length[:, None, None, None], styles / rms, demodulation * length * rms
 
 
 def _scaled_weights(

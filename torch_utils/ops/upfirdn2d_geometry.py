@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -67,9 +68,11 @@ def parse_padding(padding: Padding) -> tuple[int, int, int, int]:
 
 def _integers(given: int | Sequence[int]) -> tuple[int, ...]:
     """The integers of a list, (n, n) for one that stands for both axes, () for anything else."""
-    numbers = (given, given) if isinstance(given, int) else given
-    valid = isinstance(numbers, Sequence) and all(isinstance(n, int) for n in numbers)
-    return tuple(numbers) if valid else ()
+    try:
+        numbers = given if isinstance(given, Sequence) else (given, given)
+        return tuple(map(operator.index, numbers))
+    except TypeError:
+        return ()
 
 
 def centred_padding(

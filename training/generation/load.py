@@ -10,7 +10,7 @@ mixed = generator(seeds=7, classes="rose:0.5+daisy:0.5")
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -97,7 +97,9 @@ class LoadedGenerator:
         Raises `UserError`, a `ValueError`, for a class that does not exist, a style outside its
         range, and without seeds.
         """
-        chosen = [int(seed) for seed in (seeds if isinstance(seeds, Iterable) else [seeds])]
+        if not isinstance(seeds, Iterable) or getattr(seeds, "ndim", 1) == 0:
+            seeds = [cast(int, seeds)]  # also an array or tensor of no dimension
+        chosen = [int(seed) for seed in seeds]
         if not chosen:
             raise UserError("seeds: takes at least one, found none")
         with naming_options():
