@@ -69,8 +69,10 @@ def test_fixed_memory_is_what_a_state_holds() -> None:
 
 def test_estimate_is_one_line_with_units() -> None:
     config = small_config(kimg=1000.0)
-    line = estimate(config, Players(config), World(CPU))
-    pattern = r"Estimate  \S+ TFLOP/kimg, \S+ GiB a process; \S+ s/kimg and \S+ \w+ in all if .*"
+    line = estimate(config, World(CPU))
+    pattern = (
+        r"Estimate  \S+ TFLOP/kimg, \S+ GiB a process; \S+ \w+ for a kimg and \S+ \w+ in all if .*"
+    )
     assert re.fullmatch(pattern, line)
 
 

@@ -212,7 +212,7 @@ def test_resuming_on_other_data_is_refused(
     options["data"]["path"] = str(write_zip(tmp_path / "other.zip", labelled([0, 1])))
     (run_dir / "training_options.json").write_text(json.dumps(options))
     line = complaint(capsys, train.main, "--resume", run_dir)
-    assert "other.zip is no longer the data it was trained on" in line
+    assert "other.zip is not the data it was trained on" in line
     assert "not a run folder" in complaint(capsys, train.main, "--resume", tmp_path)
 
 

@@ -23,15 +23,16 @@ from training.players import Players
 META = torch.device("meta")  # shapes without contents
 
 
-def estimate(config: TrainingConfig, players: Players, world: World) -> str:
+def estimate(config: TrainingConfig, world: World) -> str:
     """Work, memory and time of a run in a line; runs a convolution on the device to time it.
 
-    `players` are those of the run; they are moved to the meta device, and their weights forgotten.
     Memory is what the busiest phase keeps for its backward pass, with weights, gradients and
     optimisers. Time is that of the convolutions alone, at the rate that the device reaches in a
     large one: the first tick tells the true figure.
     """
-    players.to(META)
+    with META:
+        players = Players(config)
+    players.to(META)  # what it makes on the CPU whatever is said
     set_precision(players, config.run.precision, config.run.low_resolutions)
     phases = make_phases(players, config.losses)
     costs = [phase_cost(phase, config, players) for phase in phases]
@@ -41,10 +42,12 @@ def estimate(config: TrainingConfig, players: Players, world: World) -> str:
     memory = activations + fixed_memory(config, players)
     rate = measured_rate(config.run.precision, world.device)
     seconds = flops_per_kimg / rate / world.size
+    is_slow = world.device.type == "cpu" and config.preset != "tiny"
     return (
         f"Estimate  {flops_per_kimg / 1e12:.3g} TFLOP/kimg, {memory / 2**30:.2f} GiB a process; "
-        f"{seconds:.2g} s/kimg and {duration(seconds * config.run.kimg)} in all if every "
+        f"{duration(seconds)} for a kimg and {duration(seconds * config.run.kimg)} in all if every "
         f"convolution ran at {rate / 1e12:.2g} TFLOP/s, as a large one does here; expect more"
+        f"{'; --cfg tiny is made for CPUs' if is_slow else ''}"
     )
 
 
@@ -133,7 +136,9 @@ def fastest(work: Callable[[], object], device: torch.device, repeats: int = 5) 
 
 def duration(seconds: float) -> str:
     """Seconds as people say them."""
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.3g} {unit}"
-    return f"{seconds:.3g} seconds"
+    units = (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
+    unit, length = next(
+        ((unit, length) for unit, length in units if seconds >= 2 * length), units[-1]
+    )
+    count = seconds / length
+    return f"{count:,.0f} {unit}" if count >= 100 else f"{count:.3g} {unit}"

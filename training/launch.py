@@ -86,11 +86,13 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
     evaluate = make_evaluate(config, dataset)
     set_tensor_cores(config.run.precision, config.run.cudnn_benchmark)
     if request.dry_run:
-        players = Players(config)
-        _announce(config, players, world)
-        logger.info(estimate(config, players, world))
         logger.info(config.to_json())
-        logger.info("Dry run: everything is in order, nothing was written")
+        _announce(config, Players(config), world)
+        logger.info(estimate(config, world))
+        logger.info(
+            "Dry run: all settings are in order, nothing was written; of the data, one "
+            "image was looked at (dataset_tool.py --check reads all)"
+        )
         return Outcome(None)
     own = _open(request, config, source, world.device) if world.rank == 0 else None
     run = share_run(own, config, world)
@@ -101,6 +103,8 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
         _announce(config, run.state.players, world)
         for note in run.notes:
             logger.info(note)
+        if run.is_new:
+            logger.info(estimate(config, world))
         interrupted_by = TrainingLoop(config, run.state, dataset, run.path, world, evaluate).run()
         if interrupted_by is None:
             logger.info(f"Finished; networks, pictures and scores are in {run.path}")
@@ -136,10 +140,13 @@ def _check_frozen(config: TrainingConfig) -> None:
 
 
 def _configure(request: LaunchRequest, world: World) -> tuple[TrainingConfig, ImageDataset]:
-    if request.data is None:
-        if request.resume is None:
-            raise UserError("--data: name the images to train on, a folder or a zip")
+    only_moved = request.resume is not None and not _fixed_options(request)
+    if request.resume is not None and (
+        request.data is None or (only_moved and _is_run(request.resume))
+    ):
         return _saved(request, Path(request.resume), world)
+    if request.data is None:
+        raise UserError("--data: name the images to train on, a folder or a zip")
     if any("\ud800" <= letter <= "\udfff" for letter in request.data):
         raise UserError(
             f"--data {request.data}: its name is not UTF-8, as the files of a run are; rename it"
@@ -162,23 +169,36 @@ def _configure(request: LaunchRequest, world: World) -> tuple[TrainingConfig, Im
 def _saved(
     request: LaunchRequest, run_dir: Path, world: World
 ) -> tuple[TrainingConfig, ImageDataset]:
-    """The configuration of a run folder, with what may change when a run goes on."""
+    """The configuration of a run folder, with what may change when a run goes on.
+
+    That is also the place of its data.
+    """
     config = saved_config(run_dir)
-    fixed = sorted(set(request.given) - set(RunOptions.model_fields))
-    if fixed:
+    if fixed := _fixed_options(request):
         raise UserError(
             f"--{fixed[0].replace('_', '-')}: a run that is resumed keeps its settings; leave it "
             "out, or start a new run with --data"
         )
     run = changed_run_config(config.run, request.given, world.device)
-    config = config.model_copy(update={"run": run})
-    dataset = open_dataset(config.data)
+    data = config.data
+    if request.data is not None:
+        data = data.model_copy(update={"path": request.data})
+    elif not Path(data.path).exists():
+        raise UserError(
+            f"--resume {run_dir}: its data, {data.path}, is not there; say with --data where it is"
+        )
+    dataset = open_dataset(data)
     if data_facts(dataset) != config.facts:
         raise UserError(
-            f"--resume {run_dir}: {config.data.path} is no longer the data it was trained on; "
-            "restore it, or start a new run"
+            f"--resume {run_dir}: {data.path} is not the data it was trained on; restore that, or "
+            "start a new run from one of its networks (--resume FILE.safetensors --data --outdir)"
         )
-    return config, dataset
+    return config.model_copy(update={"run": run, "data": data}), dataset
+
+
+def _fixed_options(request: LaunchRequest) -> list[str]:
+    """Those given that stay what they are when a run goes on."""
+    return sorted(set(request.given) - set(RunOptions.model_fields))
 
 
 def _is_run(resume: str) -> bool:

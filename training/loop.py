@@ -30,6 +30,10 @@ from training.trainer import Trainer
 RESIDENT_SHARE = 0.25  # of the device's memory that the data set may take
 
 
+class _ScoresInterrupted(BaseException):
+    """A signal while scores are taken, which can wait: the checkpoint is written."""
+
+
 class TrainingLoop:
     """Carries a training state to the end of its run, together with other processes if any."""
 
@@ -61,6 +65,7 @@ class TrainingLoop:
         if world.rank == 0:
             self.files = RunFiles(config, state, dataset, run_dir, world.device)
         self.interrupted_by: int | None = None
+        self._scoring = False
 
     def run(self) -> int | None:
         """Train to the end; the number of the signal that ended it before, or None.
@@ -75,6 +80,8 @@ class TrainingLoop:
                 self._train()
         except torch.OutOfMemoryError as error:
             raise RunError(self._out_of_memory(error)) from None
+        except _ScoresInterrupted:
+            logger.info("Interrupted: scores are taken when the run goes on")
         finally:
             if self.files is not None:
                 self.files.reporter.close()
@@ -82,7 +89,12 @@ class TrainingLoop:
 
     def _interrupt(self, number: int) -> None:
         self.interrupted_by = number
-        logger.info("Interrupted: finishing the step and writing a checkpoint")
+        if not self._scoring:
+            logger.info("Interrupted: finishing the step and writing a checkpoint")
+        elif self.world.size == 1:
+            raise _ScoresInterrupted
+        else:  # the other processes may be waiting for this one
+            logger.info("Interrupted: the checkpoint is written, finishing the scores")
 
     def _train(self) -> None:
         state, run = self.state, self.config.run
@@ -162,6 +174,7 @@ class TrainingLoop:
     def _scores(self, evaluate: Evaluate) -> list[Score]:
         barrier(self.world)  # the network is written
         network = self.run_dir / snapshot_name(self.state.nimg)
+        self._scoring = True
         try:
             return evaluate(self.state.players.G_ema, network, self.world)
         except Exception as error:  # a score that fails must never end a training run
@@ -169,6 +182,8 @@ class TrainingLoop:
                 f"the metrics failed ({type(error).__name__}: {error}); training goes on"
             )
             return []
+        finally:
+            self._scoring = False
 
     def _out_of_memory(self, error: torch.OutOfMemoryError) -> str:
         batch, precision = self.config.batch_gpu, self.config.run.precision

@@ -93,8 +93,8 @@ def continue_run(config: TrainingConfig, path: Path, device: torch.device) -> Ru
         more = len(differences) - len(shown)
         raise UserError(
             f"--resume {path}: that run has other settings ({'; '.join(shown)}"
-            f"{f'; and {more} more' if more else ''}); repeat its options, or start a new run with "
-            "another --outdir"
+            f"{f'; and {more} more' if more else ''}); leave all options out, or start a new run: "
+            "with other --outdir and without --resume, or from one of its networks (--resume FILE)"
         )
     lock = FileLock(path / LOG_FILE)
     if not lock.held:
@@ -165,7 +165,10 @@ def saved_config(path: Path) -> TrainingConfig:
 
 def conflicts(ours: TrainingConfig, theirs: TrainingConfig) -> list[str]:
     """Differences in what is computed; `run`, how it is carried out, may change."""
-    return [line for line in ours.differences(theirs) if not line.startswith(("run.", "data.path"))]
+    lines = [
+        line for line in ours.differences(theirs) if not line.startswith(("run.", "data.path"))
+    ]
+    return [re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", line) for line in lines]
 
 
 def describe(config: TrainingConfig, exp_id: str | None) -> str:

@@ -15,6 +15,7 @@ from dnnlib.logs import logger
 from torch_utils.checkpoint import load_tensors, save_tensors
 from torch_utils.modules import all_finite
 from training.config import DataFacts, TrainingConfig
+from training.data.labels import composed
 from training.legacy import is_legacy, load_legacy
 from training.networks.generator import Generator
 from training.plausible import check_plausible
@@ -157,8 +158,9 @@ def class_index(facts: DataFacts, name: str) -> int:
     """
     if facts.num_classes == 0:
         raise UserError(f"--class {name}: the network was trained without classes")
-    if name in facts.class_names:
-        return facts.class_names.index(name)
+    class_names = [composed(known) for known in facts.class_names]
+    if composed(name) in class_names:
+        return class_names.index(composed(name))
     if name.isdecimal() and int(name) < facts.num_classes:
         return int(name)
     shown = ", ".join(facts.class_names[:20]) + (", ..." if facts.num_classes > 20 else "")
