@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from pydantic import Field
 
 from dnnlib import Config, UserError
-from dnnlib.cli import CONTEXT, NameList, collect, device_option, gpus_option, run
+from dnnlib.cli import CONTEXT, NameList, collect, device_option, gpus_option, run, switch
 from dnnlib.download import is_url
 from dnnlib.logs import logger
 from metrics.checks import check_instruments, check_metrics
@@ -37,7 +37,7 @@ from training.evaluation import (
     numbered_as,
 )
 from training.generation.load import ComputeConfig, make_synthesizer
-from training.generation.script_options import compute_options, style_options, switch
+from training.generation.script_options import compute_options, style_options
 from training.generation.synthesis import StyleConfig
 from training.snapshots import NetworkFile, load_network
 

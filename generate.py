@@ -6,14 +6,13 @@ from pathlib import Path
 
 import click
 
-from dnnlib.cli import CONTEXT, MAX_SEEDS, NameList, SeedList, run
+from dnnlib.cli import CONTEXT, MAX_SEEDS, NameList, SeedList, run, switch
 from training.generation.gallery import GenerateConfig, generate, list_classes
 from training.generation.load import ComputeConfig
 from training.generation.script_options import (
     compute_options,
     network_options,
     style_options,
-    switch,
 )
 from training.generation.synthesis import StyleConfig
 from training.pictures import PictureFormat

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dnnlib.cli import CONTEXT, NameList, SeedList, Size, collect, run
+from dnnlib.cli import CONTEXT, NameList, SeedList, Size, collect, run, switch
 from training.generation.interpolation import InterpolationConfig, interpolate
 from training.generation.script_options import (
     Number,
@@ -12,7 +12,6 @@ from training.generation.script_options import (
     network_options,
     results_option,
     style_options,
-    switch,
 )
 
 

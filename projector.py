@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from dnnlib.cli import CONTEXT, collect, device_option, run
+from dnnlib.cli import CONTEXT, collect, device_option, run, switch
 from metrics.detectors import DEFAULT_DETECTOR
 from metrics.feature_maps import feature_maps
 from training.generation.projection import ProjectionConfig
 from training.generation.projector import ProjectorConfig, project
-from training.generation.script_options import Number, network_option, results_option, switch
+from training.generation.script_options import Number, network_option, results_option
 
 
 @click.command(context_settings=CONTEXT)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import click
 
-from dnnlib.cli import CONTEXT, NameList, SeedList, collect, run
+from dnnlib.cli import CONTEXT, NameList, SeedList, collect, run, switch
 from training.generation.script_options import (
     compute_options,
     network_options,
     results_option,
     style_options,
-    switch,
 )
 from training.generation.style_mixing import StyleMixingConfig, mix_styles
 

@@ -10,7 +10,7 @@ from typing import Literal
 import click
 import torch
 
-from dnnlib.cli import CONTEXT, EXIT_SIGNAL, config_options, device_option, gpus_option, run
+from dnnlib.cli import CONTEXT, EXIT_SIGNAL, config_options, device_option, gpus_option, run, switch
 from dnnlib.errors import RunError, UserError
 from dnnlib.files import sha256_file
 from dnnlib.logs import logger
@@ -39,6 +39,8 @@ from training.networks.generator import Generator
 from training.options import TrainOptions
 from training.presets import PRESET_NAMES, PresetName
 from training.snapshots import load_network
+
+_MANY_TIMES = 50  # generated images for each real one
 
 
 class RunScores:
@@ -109,6 +111,12 @@ def make_evaluate(world: World, config: TrainingConfig, dataset: ImageDataset) -
             continue
         check_instruments([metric], found)
         possible.append(metric)
+    for metric in possible:
+        if metric.count > _MANY_TIMES * len(dataset):
+            logger.warning(
+                f"{metric.name} makes {metric.count:,} images at each snapshot, to compare them "
+                f"with {len(dataset):,}"
+            )
     return RunScores(possible, config, dataset) if possible else None
 
 
@@ -118,9 +126,9 @@ def make_evaluate(world: World, config: TrainingConfig, dataset: ImageDataset) -
 @click.option("--cfg", type=click.Choice(PRESET_NAMES), help="Preset of all options. [auto]")
 @device_option
 @gpus_option("For several machines start it with torchrun.")
-@click.option("--cond", type=click.BOOL, help="Train with classes. [follows the data]")
+@switch("--cond", "Train with classes. [follows the data]", default=None)
 @click.option("--subset", type=click.IntRange(min=1), help="Train on that many images. [all]")
-@click.option("--mirror", type=click.BOOL, help="Add x-flipped copies. [no]")
+@switch("--mirror", "Add x-flipped copies. [no]", default=None)
 @click.option("--resume", help="A run folder to continue, or a network to start from.")
 @click.option("--exp-id", help="Appended to the name of the run's folder.")
 @click.option("-n", "--dry-run", is_flag=True, help="Check everything, print it, write nothing.")

@@ -178,6 +178,13 @@ class Size(click.ParamType[tuple[int, int]]):
         return size
 
 
+def switch(name: str, help_text: str, default: bool | None = False) -> Callable[[Command], Command]:
+    """A boolean option: `--name` alone, or with a value (1, true, yes and their opposites)."""
+    return click.option(
+        name, type=click.BOOL, is_flag=False, flag_value=True, default=default, help=help_text
+    )
+
+
 def config_options(config: type[Config]) -> Callable[[Command], Command]:
     """Give a command an option for each field of `config` that has a description.
 
@@ -188,13 +195,11 @@ def config_options(config: type[Config]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         for name, field in reversed(config.model_fields.items()):
             if field.description is not None:
-                option = click.option(
-                    f"--{name.replace('_', '-')}",
-                    name,
-                    type=_option_type(field.annotation),
-                    help=field.description,
-                )
-                command = option(command)
+                kind, flag = _option_type(field.annotation), f"--{name.replace('_', '-')}"
+                if kind is click.BOOL:
+                    command = switch(flag, field.description, default=None)(command)
+                else:
+                    command = click.option(flag, name, type=kind, help=field.description)(command)
         return command
 
     return decorate

@@ -86,6 +86,7 @@ def test_a_manifest_that_cannot_be_written(
 def test_letters_that_the_font_lacks_are_replaced() -> None:
     assert drawable("cat 7-b_é") == "cat 7-b_e"
     assert drawable("日本") == "??"
+    assert drawable("Süße Früchte") == drawable("Su\u0308ße Fru\u0308chte") == "Susse Fruchte"
     assert drawable("a\nb\uffff") == "a?b?"
 
 

@@ -71,3 +71,19 @@ def test_data_with_a_name_that_no_file_of_the_run_can_hold(
     odd.symlink_to(data)
     line = complaint(capsys, train.main, *command(odd))
     assert "its name is not UTF-8" in line and line.isprintable()
+
+
+def test_switches_stand_alone_and_no_metrics_can_be_said(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_status(train.main, *command(data, "--mirror", "--metrics", "none")) == 0
+    said = capsys.readouterr().out
+    assert '"mirror": true' in said and '"metrics": []' in said
+
+
+def test_metrics_of_far_more_images_than_there_are_get_a_warning(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_status(train.main, *command(data, "--metrics", "pr100k3,kid12_full")) == 0
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith("Warning: pr100k3 makes 100,000 images at each snapshot, to compare")

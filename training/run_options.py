@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from dnnlib import Config, UserError
 from dnnlib.config import naming_options
@@ -49,6 +49,11 @@ class RunOptions(Config):
         None, description="Replay each phase as a CUDA graph. [yes on CUDA]"
     )
     nobench: bool = Field(False, description="Do not let cuDNN try its algorithms out. [no]")
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _none(cls, names: Sequence[str]) -> Sequence[str]:
+        return () if list(names) == ["none"] else names
 
 
 def run_config(options: RunOptions, device: torch.device) -> RunConfig:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from dnnlib.cli import Command, collect, device_option
+from dnnlib.cli import Command, collect, device_option, switch
 from training.generation.load import ComputeConfig
 from training.generation.synthesis import StyleConfig
 from training.networks.generator import NoiseMode
@@ -28,13 +28,6 @@ class Number(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"takes a finite number, found {value!r}", param, ctx)
         return number
-
-
-def switch(name: str, help_text: str, default: bool | None = False) -> Callable[[Command], Command]:
-    """A boolean option: `--name` alone, or with a value (1, true, yes and their opposites)."""
-    return click.option(
-        name, type=click.BOOL, is_flag=False, flag_value=True, default=default, help=help_text
-    )
 
 
 network_option = click.option(
