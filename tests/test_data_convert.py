@@ -13,8 +13,10 @@ from data_helpers import converted, error_line, pillow_bytes, pixels, png, tool,
 from PIL import Image
 
 from dnnlib import RunError, UserError
+from dnnlib.logs import setup_logging
 from training.data.images import decode_image, image_suffix, to_pillow
 from training.data.parallel import WorkerDiedError, Workers
+from training.data.report import log_left_out
 
 RED, HALF = (255, 0, 0), 128
 
@@ -122,6 +124,7 @@ def test_keep_takes_the_files_as_they_are(
     assert archive.names == ("00000/img00000000.png", "00000/img00000001.jpg")
     kept = [(tmp_path / "a" / name).read_bytes() for name in archive.names]
     assert kept == list(files.values())
+    capsys.readouterr()
     (source / "c.png").write_bytes(png(2, 4, 6)[:50])
     assert tool("--source", source, "--dest", tmp_path / "b", *options) == 2
     assert "c.png: is not a readable image" in error_line(capsys)
@@ -182,11 +185,37 @@ def test_preview_of_many_large_pictures_with_long_names(
 def test_leaving_out_most_images_is_questioned(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = {"0.png": png(0, 5, 5)} | {f"{i}.png": png(i, 8, 8) for i in range(1, 60)}
+    files = {"0.png": png(0, 8, 8)} | {f"{i}.png": png(i, 5, 5) for i in range(1, 60)}
+    files |= {"g.png": png(60, 8, 8, 1), "z.png": b""}
     source = write_folder(tmp_path / "source", files)
     assert len(converted(source, tmp_path / "a.zip", "--on-error", "skip")) == 1
+    sizes, channels, broken, most = capsys.readouterr().err.splitlines()
+    places = ", ".join(f"{source}/{name}.png" for name in (1, 10, 11))
+    how = "not 8x8 like the first image; make all alike with --resolution"
+    assert sizes == f"Warning: skipped: {places} and 56 more: {how}"
+    assert f"{source}/g.png: grey, the first image is RGB; make all alike with --ch" in channels
+    assert f"skipped: {source}/z.png: is not a readable image" in broken and "most images" in most
+
+
+def test_only_so_many_reasons_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    setup_logging()
+    log_left_out(
+        (f"{index // 2}.png", f"{index // 2}.png: reason {index // 2}") for index in range(120)
+    )
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 52 and "9 more images" in lines[50] and "most images" in lines[51]
+    assert len(lines) == 51 and lines[1] == "Warning: skipped: 1.png, 1.png: reason 1"
+    assert lines[50] == "Warning: skipped: 20 more images"
+
+
+def test_a_size_that_no_network_takes_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_folder(tmp_path / "source", {"a.png": png(0, 32, 32)})
+    converted(source, tmp_path / "a.zip", "--resolution", 17)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a.zip: no network takes it: resolution 17x17: each side must be" in line
+    converted(source, tmp_path / "b.zip", "--resolution", 16)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_class_that_lost_all_its_images_is_told(

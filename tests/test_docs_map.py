@@ -74,10 +74,10 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             (within if within or code.co_qualname == "Trainer.step" else before).setdefault(name)
 
     profile = sys.getprofile()
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:  # an estimate tries the phases out
         patch.setattr(
             "training.launch.estimate", lambda config, world: ""
-        )  # which tries phases out
+        )
         sys.setprofile(note)
         try:
             assert train.train(World(CPU), request) == 0

@@ -17,8 +17,11 @@ _NOT_A_CHARACTER = "\uffff"  # drawn as the font's sign for what it lacks
 
 
 def drawable(text: str) -> str:
-    """`text` with each letter that the font lacks replaced by its base letter or by '?'."""
-    return "".join(_drawable_letter(letter) for letter in text)
+    """`text` with each letter that the font lacks replaced by its base letter or by '?'.
+
+    An accent goes with its letter, also where the two are apart, and ß becomes ss.
+    """
+    return "".join(map(_drawable_letter, unicodedata.normalize("NFC", text)))
 
 
 def row_captions(captions: Sequence[str], row_height: int) -> Pixels:
@@ -70,7 +73,7 @@ def _font(cell: int) -> ImageFont.FreeTypeFont:
 
 
 def _drawable_letter(letter: str) -> str:
-    base = unicodedata.normalize("NFKD", letter)[0]
+    base = "ss" if letter == "ß" else unicodedata.normalize("NFKD", letter)[0]
     return next((candidate for candidate in (letter, base) if _has(candidate)), "?")
 
 

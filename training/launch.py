@@ -104,6 +104,7 @@ def launch(request: LaunchRequest, world: World, make_evaluate: MakeEvaluate) ->
         for note in run.notes:
             logger.info(note)
         if run.is_new:
+            dataset.archive.warn_of_unread()
             logger.info(estimate(config, world))
         interrupted_by = TrainingLoop(config, run.state, dataset, run.path, world, evaluate).run()
         if interrupted_by is None:

@@ -8,11 +8,12 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from dnnlib import UserError
-from dnnlib.logs import track
+from dnnlib.logs import logger, track
 from training.data.files import Files, open_files
 from training.data.images import IMAGE_SUFFIXES, Pixels, decode_image
 from training.data.labels import check_class_names
 from training.data.layouts import FindLabels, find_labels
+from training.data.unread import ADVICE, count_suffixes, describe_unread, unread_files
 
 
 class ImageArchive:
@@ -35,10 +36,11 @@ class ImageArchive:
             for name in self._files.names
             if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
         )
+        self._unread = unread_files(self._files.names, self.names)
         if not self.names:
-            raise UserError(
-                f"{path}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); check the path"
-            )
+            kinds = ", ".join(sorted(IMAGE_SUFFIXES))
+            but = f", but {count_suffixes(self._unread)}; {ADVICE}" if self._unread else ""
+            raise UserError(f"{path}: holds no image ({kinds}){but or '; check the path'}")
         found = find(self._files, self.names, self.path)
         self.labels = None if found is None else found.values
         self.class_names = () if found is None else found.class_names
@@ -51,6 +53,11 @@ class ImageArchive:
     def has_labels(self) -> bool:
         """Whether every image has a label (otherwise none has)."""
         return self.labels is not None
+
+    def warn_of_unread(self) -> None:
+        """Tell the user of files that may be images, but are of a kind that is not read."""
+        if self._unread:
+            logger.warning(f"{self.path}: {describe_unread(self._unread, self.names)}")
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:

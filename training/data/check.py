@@ -80,20 +80,24 @@ def check(config: CheckConfig) -> None:
     """
     check_preview(config.preview, config.path)
     archive = ImageArchive(config.path)
+    archive.warn_of_unread()
     seen = _look_at_all(archive, config.workers)
     shapes = Counter(image.shape for image in seen if image.shape is not None)
     logger.info(f"{config.path}: {len(archive)} images, {_describe(shapes)}")
     if archive.labels is not None and archive.class_names:
         log_classes(archive.class_names, archive.labels)
     findings = [*_problems(archive, seen, shapes), *_oddities(archive, seen, shapes)]
+    refused = [finding for finding in findings if finding.refused]
+    # A single problem of a line is the error of the end.
+    told_at_end = refused if len(refused) == 1 and len(refused[0].cases) <= 1 else []
     for finding in findings:
-        finding.log()
+        if finding not in told_at_end:
+            finding.log()
     usable = [index for index, image in enumerate(seen) if image.shape is not None]
     if len(usable) == len(archive):
         logger.info(f"digest {archive.digest()}")
     if config.preview is not None and usable:
         draw_preview(archive, usable, Path(config.preview))
-    refused = [finding for finding in findings if finding.refused]
     if refused:
         others = f" ({len(refused) - 1} more above)" if len(refused) > 1 else ""
         raise UserError(f"{config.path}: training would refuse it: {refused[0].line()}{others}")

@@ -20,6 +20,7 @@ from dnnlib import RunError, UserError
 from dnnlib.logs import Progress, logger
 from training.data.archive import ImageArchive, describe_shape
 from training.data.draft import Draft, check_free, is_zip_name, open_draft
+from training.data.images import IMAGE_SUFFIXES
 from training.data.labels import DATASET_JSON, check_every_class
 from training.data.parallel import WorkerDiedError, Workers, cpu_count
 from training.data.preview import check_preview, draw_preview
@@ -27,6 +28,7 @@ from training.data.recipe import Packed, Recipe, check_recipe, pack
 from training.data.report import log_classes, log_left_out
 from training.data.select import Selection, select
 from training.data.sources import BUILTIN, Source, SourceOptions, open_source
+from training.networks.grid import resolution_grid
 
 PositiveInt = Annotated[int, Field(ge=1)]
 
@@ -81,7 +83,10 @@ def convert(config: ConvertConfig) -> None:
         open_draft(dest, _job(config, source, selection)) as draft,
     ):
         _write_images(config, source, selection, pool, draft)
-        log_left_out([reason for _, reason in draft.left_out])
+        log_left_out(
+            (source.where(int(selection.indices[position])), reason)
+            for position, reason in draft.left_out
+        )
         if draft.shape is None:
             raise UserError(
                 f"--source {config.source}: has no image that can be read; check the data"
@@ -106,6 +111,10 @@ def _report(config: ConvertConfig, selection: Selection, draft: Draft) -> None:
     note = f" ({len(draft.left_out)} skipped)" if draft.left_out else ""
     number = len(draft.entries)
     logger.info(f"{number} images{note}, {describe_shape(draft.shape)}: {config.dest}")
+    try:
+        resolution_grid(draft.shape[1], draft.shape[0])
+    except UserError as error:
+        logger.warning(f"{config.dest}: no network takes it: {error}")
     if config.preview is not None:
         archive = ImageArchive(config.dest)
         draw_preview(archive, range(len(archive)), Path(config.preview))
@@ -119,15 +128,15 @@ def _write_images(
     draft: Draft,
 ) -> None:
     """Add the images that `draft` does not have yet. Raises what `convert` says."""
-    total = len(selection.indices)
+    total, skip = len(selection.indices), config.on_error == "skip"
     if draft.done:
         logger.info(f"Going on with an interrupted conversion: {draft.done} of {total} are done")
     try:
         with Progress("Converting", total, "images", draft.done) as bar:
             for outcomes in pool.map(selection.indices[draft.done :].tolist(), _BATCH):
                 for outcome in outcomes:
-                    checked = _check_alike(outcome, source, selection, draft)
-                    if isinstance(checked, UserError) and config.on_error == "fail":
+                    checked = _check_alike(outcome, source, selection, draft, skip)
+                    if isinstance(checked, UserError) and not skip:
                         raise UserError(f"{checked}, or leave it out with --on-error skip")
                     draft.add(checked)
                 draft.commit()
@@ -149,23 +158,31 @@ def _go_on(draft: Draft, total: int) -> str:
 
 
 def _check_alike(
-    outcome: Packed | UserError, source: Source, selection: Selection, draft: Draft
+    outcome: Packed | UserError, source: Source, selection: Selection, draft: Draft, skip: bool
 ) -> Packed | UserError:
-    """`outcome`, or the error that it differs from the first image."""
+    """`outcome`, or the error that it differs from the first image: in short where it is to be
+    left out, the same for all that differ so."""
     if isinstance(outcome, UserError) or draft.shape in {None, outcome.shape}:
         return outcome
     assert draft.shape is not None
+    known, found = describe_shape(draft.shape), describe_shape(outcome.shape)
+    (size, kind), other = known.split(), found.split()[1]
+    if skip and kind == other:
+        return UserError(f"not {size} like the first image; make all alike with --resolution")
+    if skip:
+        return UserError(
+            f"{other}, the first image is {kind}; make all alike with --channels and --alpha"
+        )
     advice = (
         "give the size that all shall have with --resolution"
-        if draft.shape[2] == outcome.shape[2]
+        if kind == other
         else "give the channels that all shall have with --channels, and a background for "
         "transparency with --alpha"
     )
-    first, other = selection.indices[[draft.positions[0], draft.done]]
+    first, this = selection.indices[[draft.positions[0], draft.done]]
     return UserError(
-        f"--source: {source.where(first)} is {describe_shape(draft.shape)}, but "
-        f"{source.where(other)} is {describe_shape(outcome.shape)}; all images must be alike: "
-        f"{advice}"
+        f"--source: {source.where(first)} is {known}, but {source.where(this)} is {found}; all "
+        f"images must be alike: {advice}"
     )
 
 
@@ -178,6 +195,11 @@ def _place(dest: str) -> Path:
     place = Path(os.path.realpath(typed.parent)) / typed.name
     if typed.is_dir():
         place = Path(os.path.realpath(typed))
+    if place.suffix.lower() in IMAGE_SUFFIXES:
+        raise UserError(
+            f"--dest {dest}: is named like a picture, but a data set is a folder or a zip; end it "
+            "with .zip, or with nothing"
+        )
     here = Path.cwd()
     if place.name == ".." or place in {here, *here.parents}:
         raise UserError(

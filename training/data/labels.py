@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ def make_text_labels(
     """
     if not all(isinstance(value, str) for value in raw):
         return make_labels(raw, images, source, class_names)
-    texts = [value.strip() for value in raw]
+    texts = [composed(value.strip()) for value in raw]
     if "" in texts:
         raise UserError(f"{source}: the label of {images[texts.index('')]} is empty; add it")
     if all(_NUMBER.fullmatch(text) for text in texts):
@@ -102,9 +103,15 @@ def checked_class_names(content: Any, source: str) -> tuple[str, ...]:
         return ()
     if not isinstance(content, list) or not all(isinstance(n, str) and n for n in content):
         raise UserError(f"{source}: class_names must be a list of names, found {content!r:.80}")
-    if len(set(content)) < len(content):
+    names = tuple(composed(name) for name in content)
+    if len(set(names)) < len(names):
         raise UserError(f"{source}: class_names holds a name twice; each class needs its own")
-    return tuple(content)
+    return names
+
+
+def composed(name: str) -> str:
+    """The name of a class as keyboards write it: a Mac's folders hold letters and accents apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def check_class_names(path: str | Path, class_names: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from training.data.labels import (
     Labels,
     checked_class_names,
     class_indices,
+    composed,
     make_labels,
     numbered_names,
 )
@@ -91,7 +92,7 @@ def folder_labels(
             f"unknown; move it, or add a {DATASET_JSON} "
             'with {"labels": null} for a data set without classes'
         )
-    classes = ["/".join(parts[first - 1 : last]) for parts in folders]
+    classes = [composed("/".join(parts[first - 1 : last])) for parts in folders]
     class_names = tuple(sorted(set(classes)))
     if _SPLITS.issuperset(class_names):
         raise UserError(
@@ -169,7 +170,7 @@ def _json_beside(files: Files, images: Sequence[str], bases: Sequence[str]) -> l
 def _folder_of_each_class(indices: NDArray[np.int64], images: Sequence[str]) -> tuple[str, ...]:
     """Folder names in the order of the classes, empty unless folders and classes are the same."""
     pairs = {
-        (int(index), name.split("/")[-2])
+        (int(index), composed(name.split("/")[-2]))
         for index, name in zip(indices, images, strict=True)
         if "/" in name
     }

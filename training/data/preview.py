@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from dnnlib import UserError
 from dnnlib.files import atomic_path
 from dnnlib.logs import logger
+from training.captions import drawable
 from training.data.archive import ImageArchive
 from training.data.images import to_pillow
 from training.data.transforms import on_colour
@@ -124,7 +125,7 @@ def _picture(archive: ImageArchive, index: int) -> Image.Image:
 
 def _caption_width(captions: Sequence[Sequence[str]], font: Font) -> int:
     """Pixels that captions take with the margin behind them; 0 where there are none."""
-    lengths = [font.getlength(line) for caption in captions for line in caption]
+    lengths = [font.getlength(drawable(line)) for caption in captions for line in caption]
     return min(math.ceil(max(lengths)), _WIDEST) + _MARGIN if lengths else 0
 
 
@@ -134,7 +135,7 @@ def _write_caption(
     """Name and count, one above the other, from the middle left on; long names are cut."""
     x, y = place
     for line, colour, offset in zip(caption, (_INK, _FAINT), (-1, 15), strict=False):
-        text = line
+        text = drawable(line)
         while font.getlength(text) > _WIDEST:
             text = text.removesuffix("...")[:-1] + "..."
         draw.text((x, y + offset), text, colour, font, anchor="ls")

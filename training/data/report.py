@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnnlib.logs import logger
+from dnnlib.logs import logger, printable
 
 MAX_LISTED = 50
+_NAMED = 3
 
 
 def log_classes(class_names: Sequence[str], labels: NDArray[Any]) -> list[int]:
@@ -26,9 +28,18 @@ def log_classes(class_names: Sequence[str], labels: NDArray[Any]) -> list[int]:
     return counts
 
 
-def log_left_out(reasons: Sequence[str]) -> None:
-    """Warn of each image that was left out, up to a number that can be read."""
-    for reason in reasons[:MAX_LISTED]:
-        logger.warning(f"skipped: {reason}")
-    if len(reasons) > MAX_LISTED:
-        logger.warning(f"skipped: {len(reasons) - MAX_LISTED} more images")
+def log_left_out(left_out: Iterable[tuple[str, str]]) -> None:
+    """Warn of (name, reason) of images that were left out, in a line for each reason.
+
+    A reason may begin with the name. Names and reasons are told up to a number that can be read.
+    """
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for name, reason in left_out:
+        shown = printable(name)
+        groups[reason.removeprefix(f"{shown}: ")].append(shown)
+    for reason, names in [*groups.items()][:MAX_LISTED]:
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        logger.warning(f"skipped: {', '.join(names[:_NAMED])}{more}: {reason}")
+    unheard = sum(len(names) for names in [*groups.values()][MAX_LISTED:])
+    if unheard:
+        logger.warning(f"skipped: {unheard} more images")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dnnlib import UserError
 from dnnlib.logs import logger
+from training.data.labels import composed
 from training.data.sources import Source
 
 
@@ -35,6 +36,7 @@ def select(
     the source has no class indices.
     """
     labels, class_names = source.labels, source.class_names
+    classes = None if classes is None else tuple(map(composed, classes))
     indices = np.arange(len(source.names))
     if classes is not None or max_per_class is not None:
         class_of = _class_indices(labels, "--classes" if classes else "--max-per-class")

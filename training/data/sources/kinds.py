@@ -52,6 +52,8 @@ def open_source(name: str, options: SourceOptions | None = None) -> Source:
         if kind.matches(place):
             _check_options(name, options, kind.options)
             return kind.open(place, options)
+    if place.named(*IMAGE_SUFFIXES):
+        raise UserError(f"--source {name}: is a picture; name the folder of the pictures")
     known = "; ".join(kind.description for kind in SOURCE_KINDS)
     raise UserError(f"--source {name}: could not tell what it is; known are {known}")
 
@@ -88,8 +90,10 @@ def _archive(place: Place, files: Files, find: FindLabels, options: SourceOption
         below = files_below(files, options.split)
         if not below.names:
             raise UserError(f"--split {options.split}: {path} has no such folder; drop the option")
-        return ImageArchive(path / options.split, below, find)
-    return ImageArchive(path, files, find)
+        path, files = path / options.split, below
+    archive = ImageArchive(path, files, find)
+    archive.warn_of_unread()
+    return archive
 
 
 def _open_parquet(place: Place, options: SourceOptions) -> Source:
