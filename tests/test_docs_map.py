@@ -75,9 +75,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
     profile = sys.getprofile()
     with pytest.MonkeyPatch.context() as patch:  # an estimate tries the phases out
-        patch.setattr(
-            "training.launch.estimate", lambda config, world: ""
-        )
+        patch.setattr("training.launch.estimate", lambda config, world: "")
         sys.setprofile(note)
         try:
             assert train.train(World(CPU), request) == 0
