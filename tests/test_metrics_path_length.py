@@ -18,7 +18,13 @@ from torch import Tensor
 from metrics import path_length
 from metrics.instruments import Instruments
 from metrics.names import parse_metrics
-from metrics.path_length import PathConfig, mean_without_outliers, path_lengths, slerp
+from metrics.path_length import (
+    PathConfig,
+    compared_size,
+    mean_without_outliers,
+    path_lengths,
+    slerp,
+)
 from metrics.sources import Subject
 from metrics.suite import measure
 from torch_utils.tensor_cores import allow_tf32
@@ -168,6 +174,12 @@ def test_images_are_cropped_and_made_smaller(
     distance = SquaredError()
     path_lengths(Wide(), distance, PathConfig("w", "end", crop), range(2))
     assert distance.sizes == [(3, *seen)]
+
+
+def test_size_that_is_compared_is_that_of_the_face_where_it_is_cropped() -> None:
+    assert compared_size(32, 64, crop=False) == (32, 64)
+    assert compared_size(32, 64, crop=True) == (16, 32)
+    assert compared_size(512, 1024, crop=False) == (256, 512)
 
 
 def test_the_crop_is_the_face() -> None:
